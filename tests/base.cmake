@@ -1,0 +1,1 @@
+ssmend_add_test(base_test SOURCES base_test.cc LIBS ssmend_base)

@@ -1,0 +1,83 @@
+// Source rules: data from patches/ matched and applied on the syntax tree of Python files. Pure:
+// takes bytes and facts, gives bytes; nothing is written here.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/disk.h"
+#include "base/result.h"
+
+namespace ssmend {
+
+enum class PatchState {
+  kApplied,
+  kAlreadyApplied,
+  kNotNeeded,
+  kPartlyByHand,  // some edits are there by somebody else's hand; nothing is changed
+  kRefused,
+  kFailed,
+};
+
+const char* patch_state_name(PatchState state);  // "applied", "already-applied", ...
+
+// What the preconditions of a rule set are judged by: read from the environment, or given by
+// `ssmend patch --contract F`.
+struct PatchFacts {
+  struct Function {
+    int parameters = 0;
+    bool returns_none = false;
+  };
+  // module -> function -> contract; a module that is there but unreadable maps to an empty map.
+  std::map<std::string, std::map<std::string, Function>> binaries;
+  std::map<std::string, std::string> distributions;  // normalised name -> version
+  std::string python_version;                        // "3.10"
+  // Answers "which names does this importable file define at module level" for paths relative to
+  // the import directories, such as "causal_conv1d/cpp_functions.py"; nullopt: no such file.
+  const class PythonFiles* files = nullptr;
+};
+
+// Reads Python files of the environment (or of a checkout) for preconditions.
+class PythonFiles {
+ public:
+  virtual ~PythonFiles() = default;
+  virtual std::optional<std::string> read(const std::string& relative_path) const = 0;
+};
+
+struct PatchEdit {
+  std::string rule;   // rule set id
+  std::string edit;   // edit id inside it
+  int line = 0;       // in the file before
+  std::string before;
+  std::string after;
+};
+
+struct FilePatch {
+  std::string path;      // absolute
+  std::string relative;  // to the import directory or to the given folder
+  PatchState state = PatchState::kNotNeeded;
+  std::string reason;    // for refused, failed, partly by hand, not needed: why
+  std::vector<std::string> rules;  // ids of the rule sets that changed it or are in it already
+  std::vector<PatchEdit> edits;
+  std::string before;    // bytes; empty where nothing changes
+  std::string after;
+};
+
+struct RuleSet;  // patch/rules.h
+
+struct PatchTarget {
+  std::string path;      // absolute, to read
+  std::string relative;  // "mamba_ssm/ops/selective_scan_interface.py"
+};
+
+// Loads and checks every rule file under `directory` (patches/ of the installation), by name.
+Result<std::vector<RuleSet>> load_rules(const Disk& disk, const std::string& directory);
+
+// One FilePatch for each target that any rule looks at, in the order of `targets`.
+std::vector<FilePatch> plan_patches(const Disk& disk, const std::vector<RuleSet>& rules,
+                                    const PatchFacts& facts,
+                                    const std::vector<PatchTarget>& targets);
+
+}  // namespace ssmend

@@ -1,0 +1,41 @@
+// Plan: what a repair would do, complete before anything is written. Pure: facts in, actions out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "diagnose/diagnose.h"
+#include "patch/patch.h"
+
+namespace ssmend {
+
+// One file that is to come, change or go. Content is held here, so that apply only writes.
+struct FileChange {
+  enum class Kind { kWrite, kRemove, kMoveAside };
+  Kind kind = Kind::kWrite;
+  std::string path;     // absolute path of the target
+  std::string content;  // kWrite
+  uint32_t mode = 0644;
+  std::string moved_to;  // kMoveAside
+};
+
+struct Action {
+  enum class Kind { kPatch, kInstall, kMoveAside, kShim };
+  Kind kind = Kind::kPatch;
+  std::string title;                    // "mamba_ssm/ops/selective_scan_interface.py"
+  std::string summary;                  // "5 edits"
+  std::vector<std::string> for_findings;  // codes
+  std::vector<FileChange> changes;
+};
+
+struct Plan {
+  std::string environment_prefix;
+  std::vector<Action> actions;
+  std::vector<FilePatch> patches;      // with those that change nothing, for the report
+  std::vector<Finding> remaining;      // findings that no action of this plan cures
+  std::vector<std::string> refusals;   // why nothing may be written here, if anything
+  std::vector<std::string> stale_pycs;  // files to remove with the patched sources
+  [[nodiscard]] bool empty() const { return actions.empty(); }
+};
+
+}  // namespace ssmend
