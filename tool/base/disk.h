@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -71,6 +72,21 @@ struct WriteOptions {
   int64_t mtime_nanoseconds = 0;
 };
 
+// Extended attributes by name ("user.note", "security.selinux"), values as bytes.
+using ExtendedAttributes = std::map<std::string, std::string>;
+
+// Held until destroyed.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(int descriptor) : descriptor_(descriptor) {}
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+  int descriptor_;  // -1: the file system has no locks, nothing is held
+};
+
 class Disk {
  public:
   virtual ~Disk() = default;
@@ -98,6 +114,19 @@ class Disk {
   virtual Result<void> make_symlink(const std::string& target, const std::string& path) = 0;
   virtual Result<void> set_times(const std::string& path, int64_t mtime_seconds,
                                  int64_t mtime_nanoseconds) = 0;
+  // The rest of writing (base/system_disk_metadata.cc). A Disk that is only read need not have it:
+  // the base class answers with an error (ENOTSUP), and with no attributes.
+  virtual Result<void> hard_link(const std::string& from, const std::string& to);  // and fsyncs
+  virtual Result<void> set_owner(const std::string& path, uint32_t user_id, uint32_t group_id);
+  virtual Result<void> set_mode(const std::string& path, uint32_t mode);  // no symbolic links
+  virtual Result<ExtendedAttributes> extended_attributes(const std::string& path) const;
+  virtual Result<void> set_extended_attribute(const std::string& path, const std::string& name,
+                                              const std::string& value);
+  // Whether the running user may make, rename and remove entries in this directory.
+  virtual Result<void> check_writable(const std::string& directory) const;
+  // An exclusive lock on a directory, without any file for it; ends with the process, also by
+  // SIGKILL. EWOULDBLOCK: somebody else holds it.
+  virtual Result<std::unique_ptr<DirectoryLock>> lock_directory(const std::string& directory);
 
   // --- conveniences over the above ---
   [[nodiscard]] bool exists(const std::string& path) const;
