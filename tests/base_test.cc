@@ -71,9 +71,9 @@ TEST(Bytes, a_read_outside_gives_zero_and_is_remembered) {
 }
 
 TEST(Version, pep440_orders_as_the_specification_lists) {
-  const std::vector<std::string> ordered = {"1.0.dev1", "1.0a1.dev1", "1.0a1",     "1.0b2",
-                                            "1.0rc1",   "1.0",        "1.0+local", "1.0.post1.dev2",
-                                            "1.0.post1", "1.1",       "1!0.1"};
+  const std::vector<std::string> ordered = {
+      "1.0.dev1",  "1.0a1.dev1",     "1.0a1",     "1.0b2", "1.0rc1", "1.0",
+      "1.0+local", "1.0.post1.dev2", "1.0.post1", "1.1",   "1!0.1"};
   for (size_t i = 0; i < ordered.size(); ++i) {
     for (size_t j = 0; j < ordered.size(); ++j) {
       const int order = compare_pep440(ordered[i], ordered[j]);

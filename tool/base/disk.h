@@ -52,7 +52,7 @@ class ReadFile {
   ReadFile(const ReadFile&) = delete;
   ReadFile& operator=(const ReadFile&) = delete;
 
-  [[nodiscard]] int descriptor() const { return descriptor_; }  // still owned by this object
+  [[nodiscard]] int descriptor() const { return descriptor_; }     // still owned by this object
   [[nodiscard]] const std::string& path() const { return path_; }  // of the target, for messages
   [[nodiscard]] Result<FileStat> stat() const;
   // Up to `count` bytes from `offset`; fewer at the end of the file.
@@ -66,7 +66,7 @@ class ReadFile {
 // How a file is to be after a write.
 struct WriteOptions {
   uint32_t mode = 0644;
-  int64_t user_id = -1;   // -1: whoever runs ssmend
+  int64_t user_id = -1;  // -1: whoever runs ssmend
   int64_t group_id = -1;
   int64_t mtime_seconds = -1;  // -1: now
   int64_t mtime_nanoseconds = 0;

@@ -15,7 +15,7 @@
 namespace ssmend {
 
 struct ProcessRequest {
-  std::vector<std::string> argv;  // argv[0] is the program's path; no PATH search
+  std::vector<std::string> argv;               // argv[0] is the program's path; no PATH search
   std::vector<std::string> extra_environment;  // "NAME=value", added to the inherited environment
   std::vector<std::string> unset_environment;  // names removed from it
   std::string standard_input;

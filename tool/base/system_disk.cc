@@ -179,9 +179,15 @@ Result<std::vector<DirectoryEntry>> SystemDisk::list(const std::string& path) co
     DirectoryEntry entry;
     entry.name = name;
     switch (raw->d_type) {
-      case DT_REG: entry.kind = FileStat::Kind::kRegular; break;
-      case DT_DIR: entry.kind = FileStat::Kind::kDirectory; break;
-      case DT_LNK: entry.kind = FileStat::Kind::kSymlink; break;
+      case DT_REG:
+        entry.kind = FileStat::Kind::kRegular;
+        break;
+      case DT_DIR:
+        entry.kind = FileStat::Kind::kDirectory;
+        break;
+      case DT_LNK:
+        entry.kind = FileStat::Kind::kSymlink;
+        break;
       case DT_UNKNOWN: {  // file systems that do not say
         struct stat found;
         if (::fstatat(::dirfd(directory), raw->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -189,7 +195,8 @@ Result<std::vector<DirectoryEntry>> SystemDisk::list(const std::string& path) co
         }
         break;
       }
-      default: break;
+      default:
+        break;
     }
     entries.push_back(std::move(entry));
     errno = 0;

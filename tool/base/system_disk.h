@@ -11,10 +11,9 @@ struct stat;
 namespace ssmend {
 
 FileStat file_stat_of(const struct stat& raw);
-// "PATH: OPERATION: No such file or directory" with the errno kept.
 // A rename or a new entry is on the disk only once its directory is. `path` is one of the host.
 Result<void> sync_directory_of(const std::string& path);
-
+// "PATH: OPERATION: No such file or directory" with the errno kept.
 Error system_error(const std::string& path, const char* operation, int errno_value);
 
 class SystemDisk : public Disk {

@@ -23,7 +23,7 @@ bool glob_match(std::string_view pattern, std::string_view text);
 std::string normal_path(std::string_view path);
 std::string path_join(std::string_view directory, std::string_view name);  // absolute name wins
 std::string_view base_name(std::string_view path);
-std::string_view directory_name(std::string_view path);  // "/" for "/a", "." for "a"
+std::string_view directory_name(std::string_view path);             // "/" for "/a", "." for "a"
 bool is_inside(std::string_view path, std::string_view directory);  // both normal; equal counts
 
 // "1 file", "2 files", "1 library", "2 libraries": `plural` is given where "s" is not enough.

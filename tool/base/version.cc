@@ -80,9 +80,12 @@ std::string optional_number(Scanner& scanner) {
 }
 
 void scan_pre(Scanner& scanner, Parsed& parsed) {
-  static const struct { const char* spelling; int rank; } kSpellings[] = {
-      {"alpha", kAlpha}, {"a", kAlpha},        {"beta", kBeta},       {"b", kBeta},
-      {"preview", kCandidate}, {"pre", kCandidate}, {"rc", kCandidate}, {"c", kCandidate}};
+  static const struct {
+    const char* spelling;
+    int rank;
+  } kSpellings[] = {{"alpha", kAlpha},  {"a", kAlpha},           {"beta", kBeta},
+                    {"b", kBeta},       {"preview", kCandidate}, {"pre", kCandidate},
+                    {"rc", kCandidate}, {"c", kCandidate}};
   const size_t mark = scanner.mark();
   scanner.eat_separator();
   for (const auto& spelling : kSpellings) {
@@ -190,7 +193,8 @@ int compare_public(const Parsed& left, const Parsed& right) {
   if (const int order = compare_numbers(left.epoch, right.epoch); order != 0) return order;
   if (const int order = compare_release(left.release, right.release); order != 0) return order;
   if (left.pre_rank != right.pre_rank) return left.pre_rank < right.pre_rank ? -1 : 1;
-  if (const int order = compare_numbers(left.pre_number, right.pre_number); order != 0) return order;
+  if (const int order = compare_numbers(left.pre_number, right.pre_number); order != 0)
+    return order;
   if (left.has_post != right.has_post) return left.has_post ? 1 : -1;
   if (const int order = compare_numbers(left.post_number, right.post_number); order != 0) {
     return order;

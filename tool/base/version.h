@@ -11,8 +11,8 @@ namespace ssmend {
 int compare_pep440(std::string_view left, std::string_view right);
 
 // True where `version` satisfies every comma-separated clause of a PEP 440 specifier such as
-// ">=2.0.3,<2.3" or "==1.5.*" or "!=2.1". As in pip, `==2.5` matches "2.5+cu121". An empty specifier
-// matches everything. Pre-releases count as versions ("2.5.0a0+nv" satisfies ">=2.4").
+// ">=2.0.3,<2.3" or "==1.5.*" or "!=2.1". As in pip, `==2.5` matches "2.5+cu121". An empty
+// specifier matches everything. Pre-releases count as versions ("2.5.0a0+nv" satisfies ">=2.4").
 bool satisfies_pep440(std::string_view version, std::string_view specifier);
 bool is_valid_specifier(std::string_view specifier);
 

@@ -27,8 +27,9 @@ std::string absolute(const std::string& path, bool mounted_root) {
 }  // namespace
 
 void add_target_options(CLI::App& command, TargetOptions& options) {
-  CLI::Option* python = command.add_option(
-      "--python", options.python, "the environment of this interpreter, or an environment's folder");
+  CLI::Option* python =
+      command.add_option("--python", options.python,
+                         "the environment of this interpreter, or an environment's folder");
   CLI::Option* site = command.add_option("--site-packages", options.site_packages,
                                          "only this folder of installed packages");
   command.add_option("--root", options.root, "look into a mounted root file system");

@@ -27,8 +27,8 @@ Terminal probe_terminal() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     const std::string locale = to_lower(variable(name));
     if (locale.empty()) continue;
-    terminal.utf8 = locale.find("utf-8") != std::string::npos ||
-                    locale.find("utf8") != std::string::npos;
+    terminal.utf8 =
+        locale.find("utf-8") != std::string::npos || locale.find("utf8") != std::string::npos;
     break;  // the first that is set decides, as in setlocale(3)
   }
   winsize size{};
