@@ -21,8 +21,8 @@ struct CallSite {
   std::string module;    // "causal_conv1d_cuda"
   std::string function;  // "causal_conv1d_fwd"
   int arguments = 0;
-  bool star = false;     // *args or **kwargs: the number is not known
-  std::string text;      // "(x, conv1d_weight, conv1d_bias, None, None, None, True)", one line
+  bool star = false;  // *args or **kwargs: the number is not known
+  std::string text;   // "(x, conv1d_weight, conv1d_bias, None, None, None, True)", one line
 };
 
 struct Inspection {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/disk.h"
@@ -13,15 +15,20 @@
 
 namespace ssmend {
 
-// One reference to, or definition of, a versioned name.
+// One reference to, or definition of, a versioned name. The two texts point into
+// ElfFacts::symbol_names, which lives as long as any copy of the facts.
 struct ElfSymbol {
-  std::string name;
-  std::string version;  // "GLIBC_2.17", empty where unversioned
+  std::string_view name;
+  std::string_view version;     // "GLIBC_2.17", empty where unversioned
+  uint32_t index = 0;           // in the dynamic symbol table
+  uint32_t gnu_hash = 0;        // of the name, as in DT_GNU_HASH
+  uint16_t version_index = 1;   // versym without the hidden bit; 1 (global) where there is no table
   bool version_hidden = false;  // definition: not the default version (name@VERSION)
   bool weak = false;
   bool function = false;  // STT_FUNC or STT_GNU_IFUNC
   bool tls = false;
   uint8_t visibility = 0;  // STV_*
+  uint64_t value = 0;      // st_value
 };
 
 struct ElfVersionNeed {
@@ -58,15 +65,19 @@ struct ElfFacts {
   uint64_t size_bytes = 0;
 
   ElfState state = ElfState::kNotElf;
-  std::string problem;  // the error text of style.md, 4, where state is not kOk; may be set with kOk
-                        // for a damaged part (say, a symbol table that ends early)
+  std::string problem;  // the error text of style.md, 4, where state is not kOk; may be set with
+                        // kOk for a damaged part (say, a symbol table that ends early)
 
-  int elf_class = 0;     // 32 or 64
+  int elf_class = 0;  // 32 or 64
   bool big_endian = false;
+  uint8_t ident_version = 0;  // EI_VERSION
   uint8_t os_abi = 0;
   uint8_t abi_version = 0;
-  uint16_t type = 0;     // ET_*
-  uint16_t machine = 0;  // EM_*
+  bool ident_padding_clear = true;         // the bytes from EI_PAD on are 0, as ld.so demands
+  uint32_t file_version = 0;               // e_version
+  uint16_t program_header_size_bytes = 0;  // e_phentsize
+  uint16_t type = 0;                       // ET_*
+  uint16_t machine = 0;                    // EM_*
   uint32_t flags = 0;
   std::string interpreter;  // PT_INTERP
   std::string build_id;     // hex, from PT_NOTE
@@ -80,6 +91,7 @@ struct ElfFacts {
   bool has_runpath = false;
   uint64_t dt_flags = 0;    // DT_FLAGS
   uint64_t dt_flags_1 = 0;  // DT_FLAGS_1
+  bool has_dt_flags_1 = false;
   bool has_relr = false;
   bool has_static_tls_flag = false;
 
@@ -95,6 +107,8 @@ struct ElfFacts {
 
   // Filled only where asked for (ReadElfOptions); sorted as in the file.
   bool symbols_read = false;
+  bool has_symbol_versions = false;  // DT_VERSYM
+  std::shared_ptr<const std::vector<std::string>> symbol_names;
   std::vector<ElfSymbol> undefined;
   std::vector<ElfSymbol> defined;  // exported: global or weak, default or protected visibility
 

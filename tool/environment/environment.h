@@ -48,12 +48,12 @@ struct NativeFile {
 struct PythonInterpreter {
   std::string executable;  // as the environment names it: /venv/bin/python3
   std::string real_executable;
-  std::string base_prefix;  // where the standard library lies (pyvenv.cfg's home, or prefix)
+  std::string base_prefix;       // where the standard library lies (pyvenv.cfg's home, or prefix)
   std::string standard_library;  // /usr/lib/python3.10
-  std::string version;       // "3.10", with patch level where known
-  std::string soabi;         // "cpython-310-aarch64-linux-gnu"; empty where it cannot be known
+  std::string version;           // "3.10", with patch level where known
+  std::string soabi;             // "cpython-310-aarch64-linux-gnu"; empty where it cannot be known
   std::string platform_triplet;  // "aarch64-linux-gnu"
-  uint16_t machine = 0;      // EM_* of the interpreter, 0 where it was not found
+  uint16_t machine = 0;          // EM_* of the interpreter, 0 where it was not found
   std::vector<std::string> extension_suffixes;  // in import order, as importlib.machinery has them
 };
 
@@ -71,14 +71,21 @@ struct Environment {
   std::vector<NativeFile> native_files;
   HostFacts host;
   std::vector<std::string> problems;  // parts that could not be read; the report prints them
-  std::string how_found;              // "--python", "VIRTUAL_ENV", "CONDA_PREFIX", "python3 in PATH"
+  std::string how_found;  // "--python", "VIRTUAL_ENV", "CONDA_PREFIX", "python3 in PATH"
 
   // nullptr where there is none. `name` in any spelling; the copy that wins.
   [[nodiscard]] const Distribution* find_distribution(std::string_view name) const;
   // The file `import dotted.name` would give by the finder's rules: first import directory, then
-  // package directory before extension suffixes before .py. Empty where there is none.
+  // package directory before extension suffixes before .py. The folder for a namespace package
+  // (one without __init__); empty where there is none, and for modules built into the interpreter.
   [[nodiscard]] std::string find_module(const Disk& disk, std::string_view dotted_name) const;
+  // The native file that this interpreter would import under the name; nullptr where there is
+  // none, also where only files of another ABI are there (they are in native_files).
   [[nodiscard]] const NativeFile* find_native_module(std::string_view dotted_name) const;
+  // The standard library, its lib-dynload, then site_directories: sys.path but for the script's.
+  [[nodiscard]] std::vector<std::string> import_directories() const;
+  // "mamba_ssm/ops/x.py"; the path itself where it lies in no site directory.
+  [[nodiscard]] std::string relative_path(std::string_view path) const;
 };
 
 // What the user asked for; the first that is set wins.
@@ -91,6 +98,9 @@ struct EnvironmentRequest {
   std::string conda_prefix;
   std::string path_variable;
   std::string home_directory;
+  std::string python_path;    // PYTHONPATH
+  std::string pyenv_version;  // PYENV_VERSION
+  std::string working_directory;  // what relative paths start from; empty: they are refused
 };
 
 // At least one environment, or the error that says where was looked.

@@ -16,15 +16,15 @@ struct Probe {
 };
 
 struct HostFacts {
-  Probe l4t;            // "36.4.3"
-  Probe soc;            // "tegra234"
-  Probe gpu_sm;         // "87" (from the SoC, or the driver where a GPU is there)
-  Probe driver;         // "580.159.04"
+  Probe l4t;              // "36.4.3"
+  Probe soc;              // "tegra234"
+  Probe gpu_sm;           // "87" (from the SoC, or the driver where a GPU is there)
+  Probe driver;           // "580.159.04"
   Probe cuda_driver_api;  // "13.0"
-  Probe glibc;          // "2.36", from the root's own loader
-  Probe loader;         // path of ld.so
-  Probe machine;        // "aarch64"
-  Probe distribution;   // os-release PRETTY_NAME
+  Probe glibc;            // "2.36", from the root's own loader
+  Probe loader;           // path of ld.so
+  Probe machine;          // "aarch64"
+  Probe distribution;     // os-release PRETTY_NAME
 };
 
 HostFacts probe_host(const Disk& disk);

@@ -1,8 +1,8 @@
 // What ld.so would do for one file: which libraries it would load, by which rule each was found,
 // every path tried for what is missing, and which symbols and versions would not bind.
 //
-// Rules: glibc elf/dl-load.c, dl-version.c, dl-cache.c and musl ldso/dynlink.c; loader/search.cc has
-// them one by one. Breadth-first, exactly as the loader.
+// Rules: glibc elf/dl-load.c, dl-version.c, dl-cache.c and musl ldso/dynlink.c; loader/search.cc
+// has them one by one. Breadth-first, exactly as the loader.
 #pragma once
 
 #include <map>
@@ -17,7 +17,7 @@ namespace ssmend {
 
 struct TriedPath {
   std::string path;
-  std::string rule;     // "RPATH of libx.so", "LD_LIBRARY_PATH", "RUNPATH of x.so", "ld.so.cache", ...
+  std::string rule;  // "RPATH of libx.so", "LD_LIBRARY_PATH", "RUNPATH of x.so", "ld.so.cache", ...
   std::string refused;  // why this file was not taken: "no such file", "other machine: aarch64"
 };
 
@@ -44,9 +44,9 @@ struct UndefinedSymbol {
 };
 
 struct VersionProblem {
-  std::string version;    // "GLIBC_2.38"
+  std::string version;  // "GLIBC_2.38"
   std::string needed_by;
-  std::string provider;   // path of the library that lacks it
+  std::string provider;  // path of the library that lacks it
 };
 
 struct Resolution {
@@ -65,7 +65,7 @@ struct LoaderContext {
   std::string program;              // executable that is the root of the global scope; may be empty
   std::vector<std::string> loaded;  // dlopened before it (RTLD_LOCAL), in order: paths
   std::vector<std::string> loaded_global;  // the same, RTLD_GLOBAL
-  std::string library_path;         // LD_LIBRARY_PATH; empty: not set
+  std::string library_path;                // LD_LIBRARY_PATH; empty: not set
   bool bind_symbols = true;
 };
 

@@ -47,9 +47,9 @@ class PythonFiles {
 };
 
 struct PatchEdit {
-  std::string rule;   // rule set id
-  std::string edit;   // edit id inside it
-  int line = 0;       // in the file before
+  std::string rule;  // rule set id
+  std::string edit;  // edit id inside it
+  int line = 0;      // in the file before
   std::string before;
   std::string after;
 };
@@ -58,10 +58,10 @@ struct FilePatch {
   std::string path;      // absolute
   std::string relative;  // to the import directory or to the given folder
   PatchState state = PatchState::kNotNeeded;
-  std::string reason;    // for refused, failed, partly by hand, not needed: why
+  std::string reason;              // for refused, failed, partly by hand, not needed: why
   std::vector<std::string> rules;  // ids of the rule sets that changed it or are in it already
   std::vector<PatchEdit> edits;
-  std::string before;    // bytes; empty where nothing changes
+  std::string before;  // bytes; empty where nothing changes
   std::string after;
 };
 

@@ -22,8 +22,8 @@ struct FileChange {
 struct Action {
   enum class Kind { kPatch, kInstall, kMoveAside, kShim };
   Kind kind = Kind::kPatch;
-  std::string title;                    // "mamba_ssm/ops/selective_scan_interface.py"
-  std::string summary;                  // "5 edits"
+  std::string title;                      // "mamba_ssm/ops/selective_scan_interface.py"
+  std::string summary;                    // "5 edits"
   std::vector<std::string> for_findings;  // codes
   std::vector<FileChange> changes;
 };
@@ -31,9 +31,9 @@ struct Action {
 struct Plan {
   std::string environment_prefix;
   std::vector<Action> actions;
-  std::vector<FilePatch> patches;      // with those that change nothing, for the report
-  std::vector<Finding> remaining;      // findings that no action of this plan cures
-  std::vector<std::string> refusals;   // why nothing may be written here, if anything
+  std::vector<FilePatch> patches;       // with those that change nothing, for the report
+  std::vector<Finding> remaining;       // findings that no action of this plan cures
+  std::vector<std::string> refusals;    // why nothing may be written here, if anything
   std::vector<std::string> stale_pycs;  // files to remove with the patched sources
   [[nodiscard]] bool empty() const { return actions.empty(); }
 };
