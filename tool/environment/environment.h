@@ -98,8 +98,8 @@ struct EnvironmentRequest {
   std::string conda_prefix;
   std::string path_variable;
   std::string home_directory;
-  std::string python_path;    // PYTHONPATH
-  std::string pyenv_version;  // PYENV_VERSION
+  std::string python_path;        // PYTHONPATH
+  std::string pyenv_version;      // PYENV_VERSION
   std::string working_directory;  // what relative paths start from; empty: they are refused
 };
 

@@ -27,6 +27,7 @@ struct HostFacts {
   Probe distribution;     // os-release PRETTY_NAME
 };
 
-HostFacts probe_host(const Disk& disk);
+// `program`: an executable of the environment (its interpreter); its PT_INTERP names the loader.
+HostFacts probe_host(const Disk& disk, const std::string& program = "");
 
 }  // namespace ssmend
