@@ -1,0 +1,93 @@
+// What the selective scan kernels are given: plain structs by value, sizes and strides 64-bit and
+// in elements. Read by the device code (NVRTC) and by the launchers, so it includes nothing.
+//
+// The operation, for every batch b, channel d (of group g) and step t, over the states n:
+//   dt     = softplus(delta + delta_bias)                      (softplus optional)
+//   h[n]   = exp(dt * A[d][n]) * h[n] + dt * u * B[n]
+//   out    = sum over n of C[n] * h[n]  +  D * u
+//   out_z  = out * z * sigmoid(z)                              (where z is given)
+// B and C are "variable" (batch, group, state, step) or "fixed" (channel, state).
+#pragma once
+
+namespace ssm {
+
+// Steps between two states in `x`, the tensor that callers save: (batch, dim, chunks, 2 * states),
+// pairs of (product of the decays since step 0, state at the chunk's last step).
+constexpr int kScanChunk = 2048;
+
+// Rows of steps: element (b, d, t) is data[b * batch_stride + d * row_stride + t].
+struct ScanRows {
+  void* data;
+  long long batch_stride;
+  long long row_stride;
+};
+
+// B or C. Variable: data[b * batch_stride + g * row_stride + n * state_stride + t], of the type of
+// u. Fixed: data[d * row_stride + n * state_stride], float32 (complex: pairs of float32).
+struct ScanFactor {
+  const void* data;
+  long long batch_stride;
+  long long row_stride;
+  long long state_stride;
+  int variable;
+  int aligned;  // rows of a variable factor may be read 16 bytes at a time
+};
+
+struct ScanParams {
+  long long batch, dim, length;
+  int states, groups;
+  int delta_ratio;  // channels that share one row of delta (and one delta_bias)
+  int softplus;
+  int out_is_float;       // out, and dout in the backward pass, are float32 whatever u is
+  int rows_aligned;       // every row of u, delta, z, out ... may be read 16 bytes at a time
+  int time_warps;         // split kernels: warps of a block that share one channel's steps
+  int channels_per_warp;  // backward
+  int chunked;            // states only: each block starts at its chunk, from the state in x
+  ScanRows u, delta, z, out, out_z;
+  const float* A;
+  long long A_row_stride, A_state_stride;
+  ScanFactor B, C;
+  const float* D;           // null: none
+  const float* delta_bias;  // null: none
+  float* x;                 // null: not wanted
+  float* tile_states;       // null, or (batch, dim, tiles, states): the state before each tile
+  long long tiles;
+};
+
+// The backward pass. dB and dC are summed over a block's channels first; what a block has summed
+// goes to one of `slots` buffers of (batch, group, state, step), by a plain store where each block
+// has its own slot (deterministic), else by atomics into cleared ones. Sums over the steps (dA, dD,
+// ...) are left per batch. scan_finish adds all of them up and converts.
+struct ScanBackwardParams {
+  ScanParams scan;
+  ScanRows dout, du, ddelta, dz;
+  float* dB;  // variable: (slots, batch, group, state, length); fixed: (batch, dim, states)
+  float* dC;
+  float* dA;           // (batch, dim, states)
+  float* dD;           // (batch, dim) or null
+  float* ddelta_bias;  // (batch, dim) or null
+  int slots;
+  int atomic;
+};
+
+// One gradient to finish: out[i] = sum over s of partial[s * count + i], converted.
+struct ScanSum {
+  const float* partial;
+  void* out;
+  long long parts, count;
+  // The output's layout: index i is split over up to four sizes, innermost last.
+  long long size[4], stride[4];
+  int dtype;
+};
+
+struct ScanFinishParams {
+  ScanSum sums[5];
+  long long total;
+};
+
+struct ScanClearParams {
+  float* data;
+  long long count;
+};
+
+}  // namespace ssm

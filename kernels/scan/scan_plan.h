@@ -1,0 +1,56 @@
+// Which kernel serves a selective scan, and with what grid: pure functions of shape and GPU.
+//
+// Rows (scan_rows.cu) does the least work per step but needs about two warps of 8 channels for
+// every scheduler of the GPU; below that its warps wait for their own results. Split
+// (scan_split.cu) spends about a third more work on 8 times as many warps, and, with time_warps >
+// 1, spreads one channel's steps over several warps of a block. Narrow is split for at most four
+// states.
+#pragma once
+
+#include <cstdint>
+
+#include "scan/scan_params.h"
+
+namespace ssm {
+
+enum class ScanKernel { kRows, kSplit, kNarrow, kComplex };
+
+// Grid limits of CUDA: y and z; a larger batch is launched in slices.
+constexpr int64_t kMaxGridY = 65535;
+
+struct ScanShape {
+  int64_t batch = 0, dim = 0, length = 0;
+  int states = 0, groups = 1, delta_ratio = 1;
+  bool variable_B = true, variable_C = true;
+  bool complex = false;
+  bool near_rows = true;  // 8 rows of every tensor lie within 2^31 elements
+  int multiprocessors = 0;
+};
+
+struct ScanPlan {
+  ScanKernel kernel = ScanKernel::kSplit;
+  int warps = 0;       // of a block
+  int time_warps = 1;  // of them, how many share one channel's steps
+  unsigned grid_x = 0;
+  unsigned shared_bytes = 0;
+  int tile = 32;  // steps between two states in tile_states
+};
+
+// `states_only`: the first pass of the backward direction, which runs every chunk of 2048 steps at
+// once where `chunked`.
+ScanPlan plan_forward(const ScanShape& shape, bool chunked);
+
+struct ScanBackwardPlan {
+  ScanKernel kernel = ScanKernel::kSplit;
+  int warps = 0, time_warps = 1, channels_per_warp = 1;
+  int group_blocks = 0;  // blocks a group's channels are cut into
+  unsigned grid_x = 0;
+  unsigned shared_bytes = 0;
+  int slots = 1;        // buffers for dB and dC
+  bool atomic = false;  // several blocks add to one buffer
+  int tile = 32;
+};
+
+ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic);
+
+}  // namespace ssm

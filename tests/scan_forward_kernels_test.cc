@@ -1,0 +1,203 @@
+// The forward scan kernels, run thread by thread on the CPU, against the reference.
+#include "scan_buffers.h"
+
+extern "C" {
+void scan_rows_f32(ssm::ScanParams);
+void scan_rows_f16(ssm::ScanParams);
+void scan_rows_bf16(ssm::ScanParams);
+void scan_split_f32(ssm::ScanParams);
+void scan_split_f16(ssm::ScanParams);
+void scan_split_bf16(ssm::ScanParams);
+void scan_narrow_f32(ssm::ScanParams);
+void scan_narrow_f16(ssm::ScanParams);
+void scan_narrow_bf16(ssm::ScanParams);
+}
+
+namespace ssm {
+
+float4 shared_words[kSharedWords];
+
+namespace {
+
+using Kernel = void (*)(ScanParams);
+
+template <typename T>
+Kernel pick(ScanKernel kernel) {
+  constexpr int type = std::is_same_v<T, float> ? 0 : std::is_same_v<T, F16> ? 1 : 2;
+  const Kernel rows[] = {scan_rows_f32, scan_rows_f16, scan_rows_bf16};
+  const Kernel split[] = {scan_split_f32, scan_split_f16, scan_split_bf16};
+  const Kernel narrow[] = {scan_narrow_f32, scan_narrow_f16, scan_narrow_bf16};
+  return (kernel == ScanKernel::kRows ? rows : kernel == ScanKernel::kSplit ? split : narrow)[type];
+}
+
+ScanShape shape_of(const ReferenceScan& s, int multiprocessors) {
+  ScanShape shape;
+  shape.batch = s.batch;
+  shape.dim = s.dim;
+  shape.length = s.length;
+  shape.states = static_cast<int>(s.states);
+  shape.groups = static_cast<int>(s.groups);
+  shape.variable_B = s.variable_B;
+  shape.variable_C = s.variable_C;
+  shape.multiprocessors = multiprocessors;
+  return shape;
+}
+
+// multiprocessors steers the plan: 0 asks for rows, many for time_warps.
+template <typename T>
+void check_forward(const ScanOptions& options, ScanKernel expected, int multiprocessors,
+                   int time_warps, long pitch, bool backwards = false) {
+  SCOPED_TRACE("length " + std::to_string(options.length) + " states " +
+               std::to_string(options.states));
+  const ReferenceScan s = random_scan(options, round_to<T>);
+  const ReferenceOutput wanted = reference_scan(s);
+  const ScanPlan plan = plan_forward(shape_of(s, multiprocessors), false);
+  ASSERT_EQ(static_cast<int>(plan.kernel), static_cast<int>(expected));
+  ASSERT_EQ(plan.time_warps, time_warps);
+  ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
+  ScanBuffers<T> buffers(s, pitch, plan.tile);
+  buffers.p.time_warps = plan.time_warps;
+  const Uint3 grid{plan.grid_x, static_cast<unsigned>(s.batch), 1};
+  emulate::run_grid(pick<T>(plan.kernel), grid, plan.warps * 32, shared_words,
+                    plan.shared_bytes / 16, backwards, buffers.p);
+  const double tolerance = output_tolerance<T>();
+  expect_rows("out", buffers.out, wanted.out, s.length, tolerance);
+  if (!s.z.empty()) expect_rows("out_z", buffers.out_z, wanted.out_z, s.length, tolerance);
+  const long chunks = (s.length + kScanChunk - 1) / kScanChunk;
+  std::vector<double> x;
+  for (long row = 0; row < s.batch * s.dim; ++row) {
+    for (long chunk = 0; chunk < chunks; ++chunk) {
+      const long last = std::min((chunk + 1) * kScanChunk, s.length) - 1;
+      for (long n = 0; n < s.states; ++n) {
+        double sum = 0;
+        for (long t = 0; t <= last; ++t) {
+          double dt = s.delta[row * s.length + t];
+          if (!s.delta_bias.empty()) dt += s.delta_bias[row % s.dim];
+          sum += s.softplus ? std::log1p(std::exp(dt)) : dt;
+        }
+        x.push_back(std::exp(sum * s.A[row % s.dim * s.states + n].real()));
+        x.push_back(wanted.state[(row * s.length + last) * s.states + n].real());
+      }
+    }
+  }
+  expect_values("x", buffers.x, x, 3e-5);
+}
+
+ScanOptions base() {
+  ScanOptions options;
+  options.batch = 2;
+  options.dim = 40;
+  options.length = 70;
+  options.groups = 1;
+  return options;
+}
+
+TEST(scan_forward_kernels, rows_at_every_length) {
+  for (long length : {1L, 31L, 32L, 33L, 65L, 129L}) {
+    ScanOptions options = base();
+    options.length = length;
+    check_forward<float>(options, ScanKernel::kRows, 0, 1, length);
+  }
+}
+
+TEST(scan_forward_kernels, rows_with_every_type_and_order) {
+  check_forward<F16>(base(), ScanKernel::kRows, 0, 1, 72);
+  check_forward<BF16>(base(), ScanKernel::kRows, 0, 1, 75);
+  check_forward<float>(base(), ScanKernel::kRows, 0, 1, 70, true);
+}
+
+TEST(scan_forward_kernels, rows_with_other_state_counts_and_groups) {
+  for (long states : {5L, 17L, 40L, 128L}) {
+    ScanOptions options = base();
+    options.states = states;
+    options.length = 41;
+    check_forward<float>(options, ScanKernel::kRows, 0, 1, 44);
+  }
+  ScanOptions options = base();
+  options.dim = 141;
+  options.groups = 3;
+  check_forward<float>(options, ScanKernel::kRows, 0, 1, 70);
+}
+
+TEST(scan_forward_kernels, rows_without_options) {
+  ScanOptions options = base();
+  options.softplus = options.bias = options.skip = options.gate = false;
+  check_forward<float>(options, ScanKernel::kRows, 0, 1, 70);
+}
+
+TEST(scan_forward_kernels, rows_across_a_chunk) {
+  ScanOptions options = base();
+  options.batch = 1;
+  options.dim = 32;
+  options.length = 2080;
+  options.states = 6;
+  check_forward<float>(options, ScanKernel::kRows, 0, 1, 2080);
+}
+
+TEST(scan_forward_kernels, split_at_every_length) {
+  for (long length : {1L, 7L, 31L, 32L, 33L, 64L, 129L, 300L}) {
+    ScanOptions options = base();
+    options.dim = 5;
+    options.length = length;
+    check_forward<float>(options, ScanKernel::kSplit, 1, length > 32 ? 1 : 1, length);
+  }
+}
+
+TEST(scan_forward_kernels, split_over_warps) {
+  for (long length : {33L, 520L, 1030L}) {
+    ScanOptions options = base();
+    options.dim = 3;
+    options.length = length;
+    check_forward<float>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 16, length + 3);
+    check_forward<F16>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 16,
+                       (length + 7) / 8 * 8, true);
+  }
+}
+
+TEST(scan_forward_kernels, split_with_fixed_factors) {
+  for (int which = 0; which < 3; ++which) {
+    ScanOptions options = base();
+    options.dim = 6;
+    options.variable_B = which & 1;
+    options.variable_C = which & 2;
+    check_forward<float>(options, ScanKernel::kSplit, 1, 1, 70);
+    check_forward<BF16>(options, ScanKernel::kSplit, 64, 4, 72);
+  }
+}
+
+TEST(scan_forward_kernels, split_with_other_state_counts_and_groups) {
+  for (long states : {5L, 16L, 17L, 64L, 256L}) {
+    ScanOptions options = base();
+    options.dim = 6;
+    options.groups = 2;
+    options.states = states;
+    check_forward<float>(options, ScanKernel::kSplit, 1, 1, 70);
+    check_forward<float>(options, ScanKernel::kSplit, 64, 4, 72, true);
+  }
+}
+
+TEST(scan_forward_kernels, split_across_a_chunk) {
+  ScanOptions options = base();
+  options.batch = 1;
+  options.dim = 2;
+  options.length = 2100;
+  check_forward<float>(options, ScanKernel::kSplit, 1, 4, 2100);
+}
+
+TEST(scan_forward_kernels, narrow) {
+  for (long states : {1L, 2L, 4L}) {
+    for (long length : {1L, 49L, 128L, 131L, 400L}) {
+      ScanOptions options = base();
+      options.dim = 6;
+      options.groups = 2;
+      options.states = states;
+      options.length = length;
+      check_forward<float>(options, ScanKernel::kNarrow, 1, 1, length);
+      check_forward<F16>(options, ScanKernel::kNarrow, 1, 1, (length + 7) / 8 * 8, true);
+      if (length == 400) check_forward<BF16>(options, ScanKernel::kNarrow, 64, 4, 401);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ssm
