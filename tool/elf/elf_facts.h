@@ -53,7 +53,7 @@ struct ElfLoadSegment {
 enum class ElfState {
   kOk,
   kNotElf,      // no magic
-  kTooShort,    // shorter than its own headers say
+  kTooShort,    // shorter than its own headers say; `loads` is filled where those were there
   kUnreadable,  // open or read failed; `problem` has the system's words
   kMalformed,   // headers contradict each other
 };
@@ -65,11 +65,13 @@ struct ElfFacts {
   uint64_t size_bytes = 0;
 
   ElfState state = ElfState::kNotElf;
+  int system_errno = 0;  // with kUnreadable
   std::string problem;  // the error text of style.md, 4, where state is not kOk; may be set with
                         // kOk for a damaged part (say, a symbol table that ends early)
 
   int elf_class = 0;  // 32 or 64
   bool big_endian = false;
+  uint8_t ident_data = 0;     // EI_DATA
   uint8_t ident_version = 0;  // EI_VERSION
   uint8_t os_abi = 0;
   uint8_t abi_version = 0;
@@ -117,6 +119,7 @@ struct ElfFacts {
 
 struct ReadElfOptions {
   bool symbols = false;
+  bool sections = true;  // has_nv_fatbin
 };
 
 // Never fails: what is wrong with the file is in `state` and `problem`.
