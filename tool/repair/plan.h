@@ -13,10 +13,11 @@ namespace ssmend {
 struct FileChange {
   enum class Kind { kWrite, kRemove, kMoveAside };
   Kind kind = Kind::kWrite;
-  std::string path;     // absolute path of the target
-  std::string content;  // kWrite
-  uint32_t mode = 0644;
-  std::string moved_to;  // kMoveAside
+  std::string path;      // absolute path of the target
+  std::string content;   // kWrite
+  uint32_t mode = 0644;  // of a new file; one that is replaced keeps its own
+  // kMoveAside: given back by undo only while this path is still there (its package's RECORD).
+  std::string only_with;
 };
 
 struct Action {
@@ -34,8 +35,11 @@ struct Plan {
   std::vector<FilePatch> patches;       // with those that change nothing, for the report
   std::vector<Finding> remaining;       // findings that no action of this plan cures
   std::vector<std::string> refusals;    // why nothing may be written here, if anything
+  std::vector<FileChange> bookkeeping;  // RECORD files of the packages that change
   std::vector<std::string> stale_pycs;  // files to remove with the patched sources
   [[nodiscard]] bool empty() const { return actions.empty(); }
 };
+
+const char* action_kind_name(Action::Kind kind);  // "patch", "install", "move aside", "shim"
 
 }  // namespace ssmend
