@@ -41,7 +41,7 @@ def causal_conv1d_update(x, conv_state, weight, bias=None, activation=None):
 
 
 def _heads(matrix, dim):
-    """B or C as (batch, dim, state, length) from (dim, state), (b, state, l) or (b, g, state, l)."""
+    """B or C as (batch, dim, state, length), from (dim, state), (b, state, l), (b, g, state, l)."""
     if matrix.dim() == 2:
         return matrix[None, :, :, None]
     if matrix.dim() == 3:

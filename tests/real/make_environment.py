@@ -12,6 +12,7 @@ Standard library only. `Unavailable` is the reason for a SKIP: no network, no co
 """
 
 import base64
+import concurrent.futures
 import fcntl
 import hashlib
 import json
@@ -154,31 +155,27 @@ def replace_file(path, content):
 
 
 def snapshot(environment):
-    """{relative path: (kind, mode, mtime, size, sha256 or link target)} of a whole tree."""
+    """{relative path: what may not change}: of files kind, mode, mtime, size and sha256; of links
+    their target; of directories the mode."""
     root = pathlib.Path(environment)
-    found = {}
-    for directory, names, files in os.walk(root):
-        for name in names + files:
-            path = os.path.join(directory, name)
-            status = os.lstat(path)
-            if os.path.islink(path):
-                content = os.readlink(path)
-            elif os.path.isdir(path):
-                content = ""
-            else:
-                with open(path, "rb") as opened:
-                    content = hashlib.file_digest(opened, "sha256").hexdigest() \
-                        if hasattr(hashlib, "file_digest") else _digest(opened)
-            size = 0 if os.path.isdir(path) else status.st_size
-            found[os.path.relpath(path, root)] = (status.st_mode, status.st_mtime_ns, size, content)
-    return found
+    paths = [os.path.join(directory, name) for directory, names, files in os.walk(root)
+             for name in names + files]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return {os.path.relpath(path, root): facts for path, facts in
+                zip(paths, pool.map(_facts, paths, chunksize=256))}
 
 
-def _digest(opened):
+def _facts(path):
+    status = os.lstat(path)
+    if os.path.islink(path):
+        return (status.st_mode, os.readlink(path))
+    if os.path.isdir(path):
+        return (status.st_mode,)
     digest = hashlib.sha256()
-    while block := opened.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
+    with open(path, "rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return (status.st_mode, status.st_mtime_ns, status.st_size, digest.hexdigest())
 
 
 def main():
