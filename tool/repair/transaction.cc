@@ -1,161 +1,18 @@
 #include <algorithm>
 #include <cerrno>
-#include <map>
-#include <set>
 
-#include "base/sha256.h"
 #include "base/text.h"
+#include "repair/preparation.h"
 #include "repair/roll_back.h"
 #include "repair/transaction.h"
 
 namespace ssmend {
 namespace {
 
-struct Change {  // one entry of the journal with what is needed to carry it out
-  JournalEntry entry;
-  const FileChange* source = nullptr;  // null for directories and bytecode
-  FileState before;
-};
-
-struct Prepared {
-  Journal journal;
-  std::vector<Change> changes;
-};
-
-std::vector<const FileChange*> changes_of(const Plan& plan) {
-  std::vector<const FileChange*> changes;
-  for (const Action& action : plan.actions) {
-    for (const FileChange& change : action.changes) changes.push_back(&change);
-  }
-  for (const FileChange& change : plan.bookkeeping) changes.push_back(&change);
-  return changes;
-}
-
-class Preparation {
- public:
-  Preparation(const Disk& disk, const RepairScope& scope) : disk_(disk), scope_(scope) {}
-
-  Result<void> add(const FileChange& change) {
-    Result<std::string> path = path_in_scope(disk_, scope_, change.path);
-    if (!path.ok()) return std::move(path).error();
-    if (!seen_.insert(*path).second) return Error(printable(*path) + ": changed twice in one plan");
-    Result<FileState> state = file_state(disk_, *path);
-    if (!state.ok()) return state.error();
-    if (state->exists && !state->stat.is_regular() && !state->stat.is_symlink()) {
-      return Error(printable(*path) + ": neither a file nor a link, cannot be replaced");
-    }
-    Change step;
-    step.source = &change;
-    step.entry.path = *path;
-    step.entry.only_with = change.only_with;
-    if (change.kind == FileChange::Kind::kWrite) {
-      step.entry.kind = JournalEntry::Kind::kWrite;
-      step.entry.new_sha256 = sha256_hex(change.content);
-    } else {
-      if (!state->exists) return {};
-      step.entry.kind = change.kind == FileChange::Kind::kMoveAside ? JournalEntry::Kind::kMoveAside
-                                                                    : JournalEntry::Kind::kRemove;
-    }
-    if (Result<void> made = add_directories(*path); !made.ok()) return made;
-    if (Result<void> kept = keep_old(step, std::move(state).value()); !kept.ok()) return kept;
-    const JournalEntry entry = step.entry;
-    changes_.push_back(std::move(step));
-    return entry.kind == JournalEntry::Kind::kWrite ? add_bytecode(entry) : Result<void>();
-  }
-
-  Result<Prepared> finish() {
-    if (Result<void> touched = touch(scope_.base); !touched.ok()) return touched.error();
-    Prepared prepared;
-    prepared.journal.directories = std::move(directories_);
-    prepared.journal.absent_bytecode_folders.assign(absent_folders_.begin(), absent_folders_.end());
-    prepared.changes = std::move(changes_);
-    for (const Change& change : prepared.changes) prepared.journal.entries.push_back(change.entry);
-    return prepared;
-  }
-
- private:
-  Result<void> keep_old(Change& step, FileState state) {
-    step.entry.existed = state.exists;
-    if (state.exists) {
-      Result<OldFile> old = old_file(disk_, step.entry.path, state);
-      if (!old.ok()) return old.error();
-      step.entry.old = std::move(old).value();
-    }
-    step.before = std::move(state);
-    return {};
-  }
-
-  // Missing parents become entries of their own; the nearest one that exists is touched.
-  Result<void> add_directories(const std::string& path) {
-    std::vector<std::string> missing;
-    std::string directory(directory_name(path));
-    while (directory != "/" && !disk_.lstat(directory).ok()) {
-      missing.push_back(directory);
-      directory = std::string(directory_name(directory));
-    }
-    std::reverse(missing.begin(), missing.end());
-    for (const std::string& each : missing) {
-      if (!seen_.insert(each).second) continue;
-      Change step;
-      step.entry.kind = JournalEntry::Kind::kMakeDirectory;
-      step.entry.path = each;
-      changes_.push_back(std::move(step));
-    }
-    return touch(directory);
-  }
-
-  Result<void> touch(const std::string& directory) {
-    if (!touched_.insert(directory).second) return {};
-    const Result<FileStat> found = disk_.lstat(directory);
-    if (!found.ok()) return found.error();
-    if (!found->is_directory()) return Error(printable(directory) + ": not a directory");
-    Result<std::string> names = entries_sha256(disk_, directory);
-    if (!names.ok()) return std::move(names).error();
-    directories_.push_back(
-        {directory, found->mtime_seconds, found->mtime_nanoseconds, std::move(names).value()});
-    return {};
-  }
-
-  // Python compares whole seconds of mtime and the size, some bytecode is never compared at all:
-  // after a write every .pyc of the source goes.
-  Result<void> add_bytecode(const JournalEntry& source) {
-    if (!source.path.ends_with(".py")) return {};
-    const std::string folder = bytecode_folder_of(source.path);
-    if (!disk_.lstat(folder).ok()) {
-      absent_folders_.insert(folder);
-      return {};
-    }
-    // Undo may have to remove what Python compiles there meanwhile.
-    if (disk_.lstat(folder)->is_directory()) {
-      if (Result<void> touched = touch(folder); !touched.ok()) return touched;
-    }
-    for (const std::string& path : bytecode_of(disk_, source.path)) {
-      if (!seen_.insert(path).second) continue;
-      Change step;
-      step.entry.kind = JournalEntry::Kind::kRemove;
-      step.entry.path = path;
-      step.entry.only_with = source.path;
-      step.entry.only_with_sha256 = source.existed ? source.old.sha256 : "";
-      Result<FileState> state = file_state(disk_, path);
-      if (!state.ok()) return state.error();
-      if (Result<void> kept = keep_old(step, std::move(state).value()); !kept.ok()) return kept;
-      changes_.push_back(std::move(step));
-    }
-    return {};
-  }
-
-  const Disk& disk_;
-  const RepairScope& scope_;
-  std::set<std::string> seen_;
-  std::set<std::string> touched_;
-  std::set<std::string> absent_folders_;
-  std::vector<Change> changes_;
-  std::vector<TouchedDirectory> directories_;
-};
-
 class Application {
  public:
-  Application(Disk& disk, const RepairScope& scope, const ApplyOptions& options, Prepared& prepared)
+  Application(Disk& disk, const RepairScope& scope, const ApplyOptions& options,
+              PreparedPlan& prepared)
       : disk_(disk), scope_(scope), options_(options), prepared_(prepared) {}
 
   Result<ApplyReport> run() {
@@ -164,7 +21,7 @@ class Application {
     Result<void> done = carry_out();
     if (done.ok()) done = write_marker("committed");
     if (!done.ok()) return give_up(std::move(done).error());
-    for (const Change& change : prepared_.changes) {
+    for (const PreparedChange& change : prepared_.changes) {
       switch (change.entry.kind) {
         case JournalEntry::Kind::kWrite:
           ++report_.files_written;
@@ -200,7 +57,7 @@ class Application {
       if (Result<void> made = disk_.make_directory(directory, 0755); !made.ok()) return made;
     }
     for (size_t index = 0; index < prepared_.changes.size(); ++index) {
-      const Change& change = prepared_.changes[index];
+      const PreparedChange& change = prepared_.changes[index];
       if (change.entry.existed) {
         Result<void> kept = keep_copy(disk_, change.entry, old_path_of(transaction_, index));
         if (!kept.ok()) return kept;
@@ -216,7 +73,7 @@ class Application {
   }
 
   // Mode, owner and attributes of the file it replaces; a new file belongs to its folder's owner.
-  Result<void> stage_new(const Change& change, size_t index) {
+  Result<void> stage_new(const PreparedChange& change, size_t index) {
     const std::string staged = new_path_of(transaction_, index);
     WriteOptions write;
     stamp(write);
@@ -251,7 +108,7 @@ class Application {
 
   Result<void> carry_out() {
     for (size_t index = 0; index < prepared_.changes.size(); ++index) {
-      const Change& change = prepared_.changes[index];
+      const PreparedChange& change = prepared_.changes[index];
       if (Result<void> same = check_unchanged(change); !same.ok()) return same;
       Result<void> done;
       switch (change.entry.kind) {
@@ -273,7 +130,7 @@ class Application {
 
   // Somebody else's pip may run at the same time: what was planned for is what is replaced.
   // Bytecode is excepted: any import may write it anew.
-  Result<void> check_unchanged(const Change& change) {
+  Result<void> check_unchanged(const PreparedChange& change) {
     if (change.entry.kind == JournalEntry::Kind::kRemove) return {};
     const Result<FileStat> now = disk_.lstat(change.entry.path);
     const FileStat& then = change.before.stat;
@@ -286,7 +143,7 @@ class Application {
     return Error(printable(change.entry.path) + ": changed by somebody else during the repair");
   }
 
-  Result<void> make_directory(const Change& change) {
+  Result<void> make_directory(const PreparedChange& change) {
     const Result<FileStat> parent = disk_.stat(std::string(directory_name(change.entry.path)));
     if (!parent.ok()) return parent.error();
     Result<void> made = disk_.make_directory(change.entry.path, 0755);
@@ -300,7 +157,7 @@ class Application {
     return {};
   }
 
-  Result<void> move_into_place(const Change& change, size_t index) {
+  Result<void> move_into_place(const PreparedChange& change, size_t index) {
     const std::string staged = new_path_of(transaction_, index);
     Result<void> moved = disk_.rename(staged, change.entry.path);
     if (moved.ok() || moved.error().system_errno != EXDEV) return moved;
@@ -310,7 +167,7 @@ class Application {
   Result<void> set_stamps() {
     if (!options_.source_date_epoch) return {};
     std::vector<std::string> directories = {state_directory(scope_), transaction_};
-    for (const Change& change : prepared_.changes) {
+    for (const PreparedChange& change : prepared_.changes) {
       if (change.entry.kind == JournalEntry::Kind::kMakeDirectory) {
         directories.push_back(change.entry.path);
       }
@@ -368,7 +225,7 @@ class Application {
   Disk& disk_;
   const RepairScope& scope_;
   const ApplyOptions& options_;
-  Prepared& prepared_;
+  PreparedPlan& prepared_;
   std::string transaction_;
   ApplyReport report_;
 };
@@ -377,14 +234,8 @@ class Application {
 
 Result<ApplyReport> apply_plan(Disk& disk, const RepairScope& scope, const Plan& plan,
                                const ApplyOptions& options) {
-  Preparation preparation(disk, scope);
-  for (const FileChange* change : changes_of(plan)) {
-    if (Result<void> added = preparation.add(*change); !added.ok()) {
-      return std::move(added).error().with_context("nothing is changed");
-    }
-  }
-  Result<Prepared> prepared = preparation.finish();
-  if (!prepared.ok()) return std::move(prepared).error();
+  Result<PreparedPlan> prepared = prepare_plan(disk, scope, plan);
+  if (!prepared.ok()) return std::move(prepared).error().with_context("nothing is changed");
   for (const TouchedDirectory& directory : prepared->journal.directories) {
     if (Result<void> right = disk.check_writable(directory.path); !right.ok()) {
       return std::move(right).error().with_context("nothing is changed");
