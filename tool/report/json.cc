@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "elf/elf_facts.h"
+#include "report/fingerprint.h"
 #include "report/report.h"
 
 namespace ssmend {
@@ -29,9 +30,10 @@ Json host_json(const HostFacts& host) {
   return json;
 }
 
-Json finding_json(const Finding& finding) {
+Json finding_json(const Finding& finding, const std::string& fingerprint) {
   Json json;
   json["code"] = finding.code;
+  json["fingerprint"] = fingerprint;
   json["severity"] = severity_name(finding.severity);
   json["subject"] = finding.subject;
   json["subject_path"] = finding.subject_path;
@@ -133,8 +135,9 @@ Json inspection_json(const Inspection& inspection) {
   json["site_directories"] = environment.site_directories;
   json["host"] = host_json(environment.host);
   json["findings"] = Json::array();
-  for (const Finding& finding : inspection.findings) {
-    json["findings"].push_back(finding_json(finding));
+  const std::vector<std::string> prints = finding_fingerprints(inspection);
+  for (size_t i = 0; i < inspection.findings.size(); ++i) {
+    json["findings"].push_back(finding_json(inspection.findings[i], prints[i]));
   }
   json["contracts"] = contracts_json(inspection);
   json["call_sites"] = call_sites_json(inspection);

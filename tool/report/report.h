@@ -29,19 +29,46 @@ std::string summary_line(const std::vector<Inspection>& inspections);
 // report/schemas/inspection.schema.json describes it.
 std::string render_json(const std::vector<Inspection>& inspections);
 
-// SARIF 2.1.0, one run, one result a finding; rule ids are finding codes.
-std::string render_sarif(const std::vector<Inspection>& inspections);
-// JUnit XML as CI servers read it: one test case a finding code and environment.
+// What the formats for machines want to know beyond the inspections.
+struct ReportContext {
+  std::string version;     // of ssmend
+  std::string repository;  // absolute path of the checkout that CI works in; empty: none
+};
+
+// SARIF 2.1.0, one run, one result a finding; rule ids are finding codes. A file inside
+// `repository` is named relative to it (base %SRCROOT%), one of an installed package relative to
+// its import directory.
+std::string render_sarif(const std::vector<Inspection>& inspections, const ReportContext& context);
+// JUnit XML as CI servers read it: one test suite an environment, one test case a finding code.
 std::string render_junit(const std::vector<Inspection>& inspections);
 // Workflow commands of GitHub Actions: "::error file=...,line=...,title=...::message".
-std::string render_github(const std::vector<Inspection>& inspections);
-// For pasting into an issue. `redactions` are (text, replacement) pairs such as home directories.
+std::string render_github(const std::vector<Inspection>& inspections, const ReportContext& context);
+
+// For pasting into an issue; `redact` (report/redact.h) is run over it by the caller.
 std::string render_markdown(const std::vector<Inspection>& inspections,
-                            const std::vector<std::pair<std::string, std::string>>& redactions);
+                            const ReportContext& context);
+
+// One numeric check of a kernel or a package, as the HTML page draws it.
+struct CheckRow {
+  std::string name;   // "conv1d fwd  bf16  2x64x151 w4 silu"
+  std::string state;  // "ok", "wrong", "skipped", "failed"
+  double error = 0;   // measured; with `limit` 0 there is no number to draw
+  double limit = 0;   // largest error that passes
+  double milliseconds = 0;
+  std::string note;  // why it was skipped or failed
+};
+
+// One self-contained page: no script, no network, no file beside it.
+std::string render_html(const std::vector<Inspection>& inspections,
+                        const std::vector<CheckRow>& checks, const ReportContext& context);
 
 // Folds `text` at blanks so that no line passes `columns`; later lines start with `indent` blanks.
 // `first_column` is where the text begins on its first line. Words longer than a line stay whole.
 std::string fold(std::string_view text, int columns, int first_column, int indent);
+
+// The distributions worth naming at a glance: those a finding is about, those that own a native
+// module which can be imported by a plain name, and torch. In the order of the environment.
+std::vector<const Distribution*> main_distributions(const Inspection& inspection);
 
 size_t count_findings(const std::vector<Inspection>& inspections, Severity severity);
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 #include "base/text.h"
 #include "report/report.h"
@@ -45,7 +46,7 @@ std::string heading(const Finding& finding, const TextStyle& style) {
 }
 
 std::string evidence_line(std::string_view label, std::string_view text, const TextStyle& style) {
-  const std::string left = fmt::format("   = {:<{}}", std::string(label) + ":", kLabelWidth);
+  const std::string left = fmt::format("   = {:<{}}", shown(label, style) + ":", kLabelWidth);
   const int column = static_cast<int>(left.size());
   return left + fold(shown(text, style), style.columns, column, column) + "\n";
 }
@@ -59,7 +60,7 @@ std::string environment_line(const Inspection& inspection, const TextStyle& styl
   if (environment.host.soc.known()) facts.push_back(environment.host.soc.value);
   if (environment.host.l4t.known()) facts.push_back("L4T " + environment.host.l4t.value);
   if (!facts.empty()) line += " (" + join(facts, ", ") + ")";
-  return shown(line, style) + "\n\n";
+  return fold(shown(line, style), style.columns, 0, 4) + "\n\n";
 }
 
 }  // namespace
@@ -118,6 +119,26 @@ size_t count_findings(const std::vector<Inspection>& inspections, Severity sever
   return count;
 }
 
+std::vector<const Distribution*> main_distributions(const Inspection& inspection) {
+  const Environment& environment = inspection.environment;
+  std::set<std::string> subjects;
+  for (const Finding& finding : inspection.findings) subjects.insert(to_lower(finding.subject));
+  std::set<int> owners;
+  for (const NativeFile& file : environment.native_files) {
+    const bool plain = !file.module_name.empty() && file.module_name.find('.') == std::string::npos;
+    if (plain) owners.insert(file.owner);
+  }
+  std::vector<const Distribution*> chosen;
+  for (size_t i = 0; i < environment.distributions.size(); ++i) {
+    const Distribution& distribution = environment.distributions[i];
+    if (distribution.normalized_name == "torch" || owners.count(static_cast<int>(i)) != 0 ||
+        subjects.count(to_lower(distribution.name)) != 0) {
+      chosen.push_back(&distribution);
+    }
+  }
+  return chosen;
+}
+
 std::string summary_line(const std::vector<Inspection>& inspections) {
   size_t native = 0;
   size_t files = 0;
@@ -167,7 +188,7 @@ std::string render_text(const std::vector<Inspection>& inspections, const TextSt
       text += fold("not checked: " + shown(missed, style), style.columns, 0, 4) + "\n";
     }
   }
-  return text + summary_line(inspections);
+  return text + fold(summary_line(inspections), style.columns, 0, 4);
 }
 
 }  // namespace ssmend
