@@ -1,0 +1,59 @@
+# One pack a unit and architecture, so that ninja compiles them side by side and again only where a
+# source changed; then one assembler file that embeds them all.
+set(SSM_ARCHITECTURES_11 sm_72 sm_75 sm_80 sm_86 sm_87 sm_89 sm_90 compute_87)
+set(SSM_ARCHITECTURES_13 sm_100 sm_110 sm_120)
+set(SSM_ARCHITECTURES "" CACHE STRING "Only these architectures (for work on the kernels); all if empty")
+
+file(STRINGS units.txt SSM_UNITS REGEX "^[^#]")
+set(SSM_IMAGE_PACKS)
+
+function(ssm_add_images nvrtc toolkit architectures)
+  if(NOT nvrtc)
+    message(STATUS "kernels: no NVRTC ${toolkit}, so these images are left out: ${architectures}")
+    return()
+  endif()
+  message(STATUS "kernels: NVRTC ${toolkit} ${nvrtc} for ${architectures}")
+  set(packs ${SSM_IMAGE_PACKS})
+  foreach(source IN LISTS SSM_UNITS)
+    get_filename_component(unit ${source} NAME_WE)
+    foreach(architecture IN LISTS architectures)
+      set(pack ${CMAKE_CURRENT_BINARY_DIR}/images/${unit}.${architecture}.pack)
+      add_custom_command(
+        OUTPUT ${pack}
+        COMMAND ssm-compile --nvrtc ${nvrtc} --kernels ${CMAKE_CURRENT_SOURCE_DIR}
+                --arch ${architecture} --output ${pack} --depfile ${pack}.d ${source}
+        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ssm-compile
+        DEPFILE ${pack}.d
+        COMMENT "NVRTC ${toolkit} ${unit} ${architecture}" VERBATIM)
+      list(APPEND packs ${pack})
+    endforeach()
+  endforeach()
+  set(SSM_IMAGE_PACKS ${packs} PARENT_SCOPE)
+endfunction()
+
+file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/images)
+foreach(toolkit 11 13)
+  set(wanted ${SSM_ARCHITECTURES_${toolkit}})
+  if(SSM_ARCHITECTURES)
+    set(kept)
+    foreach(architecture IN LISTS wanted)
+      if(architecture IN_LIST SSM_ARCHITECTURES)
+        list(APPEND kept ${architecture})
+      endif()
+    endforeach()
+    set(wanted ${kept})
+  endif()
+  if(wanted)
+    ssm_add_images("${SSM_NVRTC_${toolkit}}" ${toolkit} "${wanted}")
+  endif()
+endforeach()
+
+set(assembler ".section .rodata\n.balign 64\n.globl ssm_embedded_pack\n.globl ssm_embedded_pack_end\n")
+string(APPEND assembler ".hidden ssm_embedded_pack\n.hidden ssm_embedded_pack_end\nssm_embedded_pack:\n")
+foreach(pack IN LISTS SSM_IMAGE_PACKS)
+  string(APPEND assembler ".incbin \"${pack}\"\n")
+endforeach()
+string(APPEND assembler "ssm_embedded_pack_end:\n.byte 0\n.section .note.GNU-stack,\"\",%progbits\n")
+set(SSM_EMBEDDED_SOURCE ${CMAKE_CURRENT_BINARY_DIR}/embedded_images.S)
+file(CONFIGURE OUTPUT ${SSM_EMBEDDED_SOURCE} CONTENT "${assembler}" @ONLY)
+add_custom_target(ssm_images DEPENDS ${SSM_IMAGE_PACKS})

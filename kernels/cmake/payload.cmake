@@ -1,0 +1,41 @@
+# The payload: what `ssmend kernels install` copies from, one folder a platform, with a manifest; and
+# the same as an ordinary wheel. Sources go along for `ssmend kernels build` on the target.
+find_package(Python3 COMPONENTS Interpreter Development.Module)
+if(Python3_Development.Module_FOUND)
+  set(SSM_PYTHON_INCLUDE ${Python3_INCLUDE_DIRS})
+else()
+  message(STATUS "kernels: no Python.h found (python3-dev), so the Python modules are left out")
+endif()
+
+set(SSM_MODULES)
+if(SSM_PYTHON_INCLUDE)
+  set(SSM_MODULES causal_conv1d_cuda)
+  set(SSM_MODULE_causal_conv1d_cuda_SOURCES
+    python/causal_conv1d_cuda.cc python/tensor.cc python/library.cc)
+  include(python/selective_scan.cmake OPTIONAL)  # appends its modules
+endif()
+set(SSM_PACKAGE_FILES python/ssm_kernels/__init__.py python/ssm_kernels/conv1d.py)
+
+find_program(SSM_CROSS_AARCH64 aarch64-linux-gnu-g++)
+ssm_add_platform(${CMAKE_HOST_SYSTEM_PROCESSOR} ${CMAKE_CXX_COMPILER})
+set(machines ${CMAKE_HOST_SYSTEM_PROCESSOR})
+if(CMAKE_HOST_SYSTEM_PROCESSOR STREQUAL "x86_64" AND SSM_CROSS_AARCH64)
+  ssm_add_platform(aarch64 ${SSM_CROSS_AARCH64})
+  list(APPEND machines aarch64)
+elseif(CMAKE_HOST_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  message(STATUS "kernels: no aarch64-linux-gnu-g++, so no aarch64 payload")
+endif()
+
+foreach(machine IN LISTS machines)
+  set(manifest ${SSM_PAYLOAD}/linux_${machine}/manifest.json)
+  add_custom_command(OUTPUT ${manifest}
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/python/make_payload.py
+            --tree ${SSM_PAYLOAD}/linux_${machine} --version ${PROJECT_VERSION} --machine ${machine}
+            --packs ${CMAKE_CURRENT_BINARY_DIR}/images --sources ${CMAKE_CURRENT_SOURCE_DIR}
+            --wheels ${CMAKE_BINARY_DIR}/wheels
+    DEPENDS ${SSM_OUTPUTS_${machine}} ${CMAKE_CURRENT_SOURCE_DIR}/python/make_payload.py
+    COMMENT "${machine} payload and wheel" VERBATIM)
+  add_custom_target(ssm_payload_${machine} ALL DEPENDS ${manifest})
+  list(APPEND manifests ${manifest})
+endforeach()
+add_custom_target(ssm_kernels DEPENDS ${manifests})

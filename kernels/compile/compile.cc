@@ -1,0 +1,265 @@
+#include "compile/compile.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "core/pack.h"
+#include "ssm_kernels.h"
+
+namespace ssm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The part of nvrtc.h used here; the calls have had one ABI since CUDA 11.1.
+struct Nvrtc {
+  using Program = void*;
+  int (*version)(int* major, int* minor);
+  int (*create)(Program* program, const char* source, const char* name, int headers,
+                const char* const* header_sources, const char* const* header_names);
+  int (*compile)(Program program, int options, const char* const* values);
+  int (*log_size)(Program program, size_t* size);
+  int (*log)(Program program, char* log);
+  int (*cubin_size)(Program program, size_t* size);
+  int (*cubin)(Program program, char* cubin);
+  int (*ptx_size)(Program program, size_t* size);
+  int (*ptx)(Program program, char* ptx);
+  int (*destroy)(Program* program);
+  const char* (*error_string)(int result);
+  int release = 0;
+};
+
+bool open_nvrtc(const std::string& path, Nvrtc* nvrtc, std::string* error) {
+  // NVRTC opens its own builtins library by name: it must be found beside it.
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    *error = dlerror();
+    return false;
+  }
+  const struct {
+    const char* name;
+    void** slot;
+  } symbols[] = {
+      {"nvrtcVersion", reinterpret_cast<void**>(&nvrtc->version)},
+      {"nvrtcCreateProgram", reinterpret_cast<void**>(&nvrtc->create)},
+      {"nvrtcCompileProgram", reinterpret_cast<void**>(&nvrtc->compile)},
+      {"nvrtcGetProgramLogSize", reinterpret_cast<void**>(&nvrtc->log_size)},
+      {"nvrtcGetProgramLog", reinterpret_cast<void**>(&nvrtc->log)},
+      {"nvrtcGetCUBINSize", reinterpret_cast<void**>(&nvrtc->cubin_size)},
+      {"nvrtcGetCUBIN", reinterpret_cast<void**>(&nvrtc->cubin)},
+      {"nvrtcGetPTXSize", reinterpret_cast<void**>(&nvrtc->ptx_size)},
+      {"nvrtcGetPTX", reinterpret_cast<void**>(&nvrtc->ptx)},
+      {"nvrtcDestroyProgram", reinterpret_cast<void**>(&nvrtc->destroy)},
+      {"nvrtcGetErrorString", reinterpret_cast<void**>(&nvrtc->error_string)},
+  };
+  for (const auto& symbol : symbols) {
+    *symbol.slot = dlsym(library, symbol.name);
+    if (*symbol.slot == nullptr) {
+      *error = path + ": no symbol " + symbol.name + ", expected NVRTC of CUDA 11.1 or later";
+      return false;
+    }
+  }
+  int major = 0;
+  int minor = 0;
+  nvrtc->version(&major, &minor);
+  nvrtc->release = major * 1000 + minor * 10;
+  return true;
+}
+
+bool read_file(const fs::path& path, std::string* text) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return false;
+  std::ostringstream content;
+  content << file.rdbuf();
+  *text = content.str();
+  return true;
+}
+
+// FNV-1a over a source and, depth first, each file it includes with quotes (each once).
+void hash_source(const fs::path& directory, const std::string& name, std::set<std::string>* seen,
+                 uint64_t* hash) {
+  if (!seen->insert(name).second) return;
+  std::string text;
+  if (!read_file(directory / name, &text)) return;
+  for (const unsigned char byte : text) *hash = (*hash ^ byte) * 0x100000001b3u;
+  std::istringstream lines(text);
+  std::string line;
+  while (std::getline(lines, line)) {
+    const char* const kInclude = "#include \"";
+    if (line.rfind(kInclude, 0) != 0) continue;
+    const size_t start = strlen(kInclude);
+    const size_t end = line.find('"', start);
+    if (end != std::string::npos) {
+      hash_source(directory, line.substr(start, end - start), seen, hash);
+    }
+  }
+}
+
+// ".version 7.8" -> 78.
+uint32_t ptx_isa(const std::string& ptx) {
+  const size_t at = ptx.find(".version ");
+  if (at == std::string::npos) return 0;
+  int major = 0;
+  int minor = 0;
+  if (std::sscanf(ptx.c_str() + at, ".version %d.%d", &major, &minor) != 2) return 0;
+  return static_cast<uint32_t>(major * 10 + minor);
+}
+
+// One source for one architecture: fills the image and adds the compiler's words to the log.
+std::string compile_one(const Nvrtc& nvrtc, const CompileRequest& request,
+                        const std::string& source_name, const std::string& source,
+                        const std::string& architecture, std::string* image, std::string* log) {
+  const bool is_ptx = architecture.rfind("compute_", 0) == 0;
+  std::vector<std::string> options = {"--gpu-architecture=" + architecture, "--std=c++17",
+                                      "--include-path=" + request.kernels_directory,
+                                      "--device-as-default-execution-space"};
+  for (const std::string& definition : request.definitions) options.push_back("-D" + definition);
+  std::vector<const char*> values;
+  for (const std::string& option : options) values.push_back(option.c_str());
+
+  const std::string subject = source_name + " for " + architecture + ": ";
+  Nvrtc::Program program = nullptr;
+  int result = nvrtc.create(&program, source.c_str(), source_name.c_str(), 0, nullptr, nullptr);
+  if (result != 0) return subject + "nvrtcCreateProgram: " + nvrtc.error_string(result);
+  result = nvrtc.compile(program, static_cast<int>(values.size()), values.data());
+  size_t log_size = 0;
+  if (nvrtc.log_size(program, &log_size) == 0 && log_size > 1) {
+    std::string words(log_size, '\0');
+    nvrtc.log(program, words.data());
+    words.resize(strlen(words.c_str()));
+    *log += words;
+  }
+  std::string error;
+  if (result != 0) {
+    error = subject + "nvrtcCompileProgram: " + nvrtc.error_string(result);
+  } else {
+    size_t size = 0;
+    result = is_ptx ? nvrtc.ptx_size(program, &size) : nvrtc.cubin_size(program, &size);
+    if (result != 0 || size == 0) {
+      error = subject + "no code came back, expected " + (is_ptx ? "PTX" : "a cubin");
+    } else {
+      image->assign(size, '\0');
+      result = is_ptx ? nvrtc.ptx(program, image->data()) : nvrtc.cubin(program, image->data());
+      if (result != 0) error = subject + nvrtc.error_string(result);
+      if (is_ptx && image->back() != '\0') image->push_back('\0');
+    }
+  }
+  nvrtc.destroy(&program);
+  return error;
+}
+
+void append_record(const std::string& unit, const std::string& architecture, int compiler,
+                   uint64_t hash, const std::string& image, std::string* pack) {
+  const bool is_ptx = architecture.rfind("compute_", 0) == 0;
+  PackHeader header = {};
+  memcpy(header.magic, kPackMagic, sizeof kPackMagic);
+  unit.copy(header.unit, kPackUnitBytes - 1);
+  header.kind = is_ptx ? SSM_PTX : SSM_CUBIN;
+  header.sm = static_cast<uint32_t>(std::atoi(architecture.c_str() + (is_ptx ? 8 : 3)));
+  header.compiler = static_cast<uint32_t>(compiler);
+  header.ptx_isa = is_ptx ? ptx_isa(image) : 0;
+  header.size_bytes = image.size();
+  header.source_hash = hash;
+  pack->append(reinterpret_cast<const char*>(&header), sizeof header);
+  pack->append(image);
+  pack->append((16 - image.size() % 16) % 16, '\0');
+}
+
+std::string write_file(const std::string& path, const std::string& content) {
+  const std::string temporary = path + ".tmp" + std::to_string(getpid());
+  {
+    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+    file.write(content.data(), static_cast<std::streamsize>(content.size()));
+    file.flush();
+    if (!file) {
+      std::remove(temporary.c_str());
+      return temporary + ": cannot write " + std::to_string(content.size()) + " bytes";
+    }
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+    std::remove(temporary.c_str());
+    return path + ": cannot rename a file to it";
+  }
+  return "";
+}
+
+bool is_architecture(const std::string& name) {
+  const size_t prefix = name.rfind("sm_", 0) == 0 ? 3 : name.rfind("compute_", 0) == 0 ? 8 : 0;
+  if (prefix == 0 || name.size() < prefix + 2 || name.size() > prefix + 3) return false;
+  return std::all_of(name.begin() + static_cast<long>(prefix), name.end(),
+                     [](char c) { return c >= '0' && c <= '9'; });
+}
+
+}  // namespace
+
+CompileReport compile_images(const CompileRequest& request) {
+  CompileReport report;
+  const auto start = std::chrono::steady_clock::now();
+  Nvrtc nvrtc;
+  if (!open_nvrtc(request.nvrtc_path, &nvrtc, &report.error)) return report;
+  report.compiler = nvrtc.release;
+  std::string pack;
+  std::set<std::string> inputs;
+  for (const std::string& name : request.sources) {
+    std::string source;
+    if (!read_file(fs::path(request.kernels_directory) / name, &source)) {
+      report.error = request.kernels_directory + "/" + name + ": cannot be read";
+      return report;
+    }
+    uint64_t hash = 0xcbf29ce484222325u;
+    std::set<std::string> seen;
+    hash_source(request.kernels_directory, name, &seen, &hash);
+    inputs.insert(seen.begin(), seen.end());
+    const std::string unit = fs::path(name).stem().string();
+    if (unit.size() >= kPackUnitBytes) {
+      report.error = name + ": unit name too long";
+      return report;
+    }
+    for (const std::string& architecture : request.architectures) {
+      if (!is_architecture(architecture)) {
+        report.error = architecture + ": not an architecture, expected sm_NN or compute_NN";
+        return report;
+      }
+      std::string image;
+      report.error = compile_one(nvrtc, request, name, source, architecture, &image, &report.log);
+      if (!report.error.empty()) return report;
+      append_record(unit, architecture, nvrtc.release, hash, image, &pack);
+      ++report.images;
+    }
+  }
+  report.error = write_file(request.output_path, pack);
+  if (report.error.empty() && !request.depfile_path.empty()) {
+    std::string rule = request.output_path + ":";
+    for (const std::string& input : inputs) rule += " " + request.kernels_directory + "/" + input;
+    report.error = write_file(request.depfile_path, rule + "\n");
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+int nvrtc_version(const std::string& nvrtc_path, std::string* error) {
+  Nvrtc nvrtc;
+  return open_nvrtc(nvrtc_path, &nvrtc, error) ? nvrtc.release : 0;
+}
+
+std::vector<std::string> unit_sources(const std::string& kernels_directory) {
+  std::vector<std::string> sources;
+  std::ifstream file(fs::path(kernels_directory) / "units.txt");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (!line.empty() && line[0] != '#') sources.push_back(line);
+  }
+  return sources;
+}
+
+}  // namespace ssm

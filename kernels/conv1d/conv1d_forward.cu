@@ -1,0 +1,307 @@
+// Forward causal convolution. Bound by memory: every kernel reads x once and writes out once.
+//
+// Contiguous rows. A row is cut at the 16-byte boundaries of memory, not of the row, so that every
+// inner chunk is one aligned 16-byte load and store whatever the row's length and start; the two
+// cut chunks at its ends go element by element. A warp takes a tile of up to 5 x 32 consecutive
+// chunks of one row, all loads in flight at once; the W - 1 inputs before a chunk come from the
+// neighbouring lane. Five, because the chunks of an odd length are one more than a power of two:
+// a tile of 129 is better than a second one of 1. No shared memory, no barrier.
+//
+// Channel-last. A thread takes 16 bytes of channels and walks along the length with the last W - 1
+// inputs in registers.
+//
+// Anything else (a stride of neither kind, seq_idx on contiguous rows, rows of x and out that are
+// misaligned differently) goes through a plain kernel, one thread an output.
+#include "conv1d/conv1d.cuh"
+#include "conv1d/params.h"
+
+namespace ssm {
+namespace {
+
+#ifndef SSM_CONV_BATCH
+#define SSM_CONV_BATCH 4
+#endif
+
+constexpr int kChunksPerLane = 5;
+
+template <typename T>
+__device__ __forceinline__ void store_final_states(const Conv1dForwardParams& p, int64 batch,
+                                                   int64 channel, const InputRow<T>& row, int i) {
+  T* final_states = static_cast<T*>(p.final_states) + batch * p.final_stride[0] +
+                    channel * p.final_stride[1] + i * p.final_stride[2];
+  *final_states = row.at(p.length - (p.width - 1) + i);
+}
+
+template <typename T, int W>
+__device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
+  constexpr int K = Chunk<T>::kCount;  // elements of a chunk
+  const int lane = threadIdx.x & 31;
+  const uint32 index = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5);
+  const uint32 channel = index / static_cast<uint32>(p.tiles);
+  const int tile = static_cast<int>(index - channel * p.tiles);
+  if (channel >= static_cast<uint32>(p.channels)) return;
+#pragma unroll 1
+
+  for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
+    const InputRow<T> row = input_row<T>(p, batch, channel);
+    T* const out =
+        static_cast<T*>(p.out) + batch * p.out_stride[0] + channel * p.out_stride[1];
+    const int shift = misalignment(out);  // chunk c holds positions c * K - shift and on
+    const int row_chunks = (shift + p.length + K - 1) / K;
+    const int first = tile * p.tile_size;
+    const int count = min(p.tile_size, row_chunks - first);
+    if (count <= 0) continue;
+
+    Chunk<T> chunk[kChunksPerLane];
+#pragma unroll
+    for (int v = 0; v < kChunksPerLane; ++v) {
+      const int position = (first + v * 32 + lane) * K - shift;
+      chunk[v].clear();
+      if (v * 32 + lane < count && position >= 0 && position + K <= p.length) {
+        chunk[v].load(row.x + position);
+      }
+    }
+    float halo[W - 1];
+    load_halo<T, W>(row, first * K - shift, lane == 0, halo);
+    float weight[W];
+    load_weights(p, channel, weight);
+    const float bias = load_bias(p, channel);
+
+    // The cut chunks: the row's first (chunk 0 of lane 0) and its last. Positions below 0 in the
+    // first one hold the initial states, which is what its own outputs and the next lane need.
+    const bool has_head = first == 0 && lane == 0 && (shift > 0 || p.length < K);
+    const int tail_index = row_chunks - 1 - first;  // of the row's last chunk within this tile
+    const int tail_position = (row_chunks - 1) * K - shift;
+    const bool has_tail = tail_index < count && (tail_index & 31) == lane &&
+                          tail_position + K > p.length && !(has_head && tail_index == 0);
+    if (has_head) chunk[0] = load_cut_chunk(row, -shift, true);
+    if (has_tail) {
+      const Chunk<T> cut = load_cut_chunk(row, tail_position, false);
+#pragma unroll
+      for (int v = 0; v < kChunksPerLane; ++v) {
+        if (tail_index == v * 32 + lane) chunk[v] = cut;
+      }
+    }
+    __syncwarp();
+
+    Chunk<T> head;
+    Chunk<T> tail;
+    Chunk<T> previous;
+#pragma unroll
+    for (int v = 0; v < kChunksPerLane; ++v) {
+      if (v * 32 >= count) break;
+      float x[W - 1 + K];
+      elements_before<T, W>(chunk[v], v == 0 ? nullptr : &previous, halo, lane, x);
+      chunk[v].unpack(x + W - 1);
+      float y[K];
+#pragma unroll
+      for (int i = 0; i < K; ++i) {
+        y[i] = bias;
+#pragma unroll
+        for (int j = 0; j < W; ++j) y[i] += weight[j] * x[i + j];
+      }
+      if (p.silu != 0) {
+#pragma unroll
+        for (int i = 0; i < K; ++i) y[i] *= sigmoid(y[i]);
+      }
+      previous = chunk[v];
+      Chunk<T> result;
+      result.pack(y);
+      const int position = (first + v * 32 + lane) * K - shift;
+      if (v * 32 + lane < count && position >= 0 && position + K <= p.length) {
+        result.store(out + position);
+      }
+      if (v == 0) head = result;
+      if (tail_index == v * 32 + lane) tail = result;
+    }
+    if (has_head) store_cut_chunk(head, out, -shift, p.length);
+    if (has_tail) store_cut_chunk(tail, out, tail_position, p.length);
+    if (p.final_states != nullptr && tile == 0 && lane < W - 1) {
+      store_final_states(p, batch, channel, row, lane);
+    }
+  }
+}
+
+// One thread: 16 bytes of channels, p.tile_size positions.
+template <typename T, int W, bool kHasSeqIdx>
+__device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& p) {
+  constexpr int K = Chunk<T>::kCount;
+  constexpr int kBatch = SSM_CONV_BATCH;  // positions whose loads are in flight together
+  const uint32 vectors = static_cast<uint32>(p.channels / K);
+  const uint32 index = blockIdx.x * blockDim.x + threadIdx.x;
+  const uint32 tile = index / vectors;
+  if (tile >= static_cast<uint32>(p.tiles)) return;
+  const int64 channel = static_cast<int64>(index - tile * vectors) * K;
+  const int begin = static_cast<int>(tile) * p.tile_size;
+  const int end = min(begin + p.tile_size, p.length);
+
+  float weight[W][K];
+  float bias[K];
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    float taps[W];
+    load_weights(p, channel + k, taps);
+#pragma unroll
+    for (int j = 0; j < W; ++j) weight[j][k] = taps[j];
+    bias[k] = load_bias(p, channel + k);
+  }
+#pragma unroll 1
+
+  for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
+    const T* const x =
+        static_cast<const T*>(p.x) + batch * p.x_stride[0] + channel;
+    T* const out = static_cast<T*>(p.out) + batch * p.out_stride[0] + channel;
+    const int* const seq_idx = kHasSeqIdx ? p.seq_idx + batch * p.seq_stride[0] : nullptr;
+    float window[W - 1][K];  // the inputs before the current position, oldest first
+    int sequence[W - 1];
+#pragma unroll
+    for (int j = 0; j < W - 1; ++j) {
+      const int position = begin - (W - 1) + j;
+      if (position >= 0) {
+        Chunk<T> chunk;
+        chunk.load(x + position * p.x_stride[2]);
+        chunk.unpack(window[j]);
+      } else {
+        // The launcher keeps tiles longer than W - 1, so this is the first one: the states.
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          window[j][k] = 0.0f;
+          if (p.initial_states != nullptr) {
+            window[j][k] = to_float(static_cast<const T*>(
+                p.initial_states)[batch * p.initial_stride[0] + (channel + k) * p.initial_stride[1] +
+                                  j * p.initial_stride[2]]);
+          }
+        }
+      }
+      if (kHasSeqIdx) sequence[j] = seq_idx[max(position, 0) * p.seq_stride[1]];
+    }
+#pragma unroll 1
+    for (int base = begin; base < end; base += kBatch) {
+      Chunk<T> chunk[kBatch];
+      int current[kBatch];
+#pragma unroll
+      for (int u = 0; u < kBatch; ++u) {
+        if (base + u < end) {
+          chunk[u].load(x + (base + u) * p.x_stride[2]);
+          if (kHasSeqIdx) current[u] = seq_idx[(base + u) * p.seq_stride[1]];
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kBatch; ++u) {
+        if (base + u >= end) break;
+        float now[K];
+        float y[K];
+        chunk[u].unpack(now);
+#pragma unroll
+        for (int k = 0; k < K; ++k) y[k] = bias[k];
+#pragma unroll
+        for (int j = 0; j < W - 1; ++j) {
+          if (!kHasSeqIdx || sequence[j] == current[u]) {
+#pragma unroll
+            for (int k = 0; k < K; ++k) y[k] += weight[j][k] * window[j][k];
+          }
+        }
+#pragma unroll
+        for (int k = 0; k < K; ++k) y[k] += weight[W - 1][k] * now[k];
+        if (p.silu != 0) {
+#pragma unroll
+          for (int k = 0; k < K; ++k) y[k] *= sigmoid(y[k]);
+        }
+        if (kHasSeqIdx && current[u] < 0) {
+#pragma unroll
+          for (int k = 0; k < K; ++k) y[k] = 0.0f;
+        }
+        Chunk<T> result;
+        result.pack(y);
+        result.store(out + (base + u) * p.out_stride[2]);
+#pragma unroll
+        for (int j = 0; j + 1 < W - 1; ++j) {
+#pragma unroll
+          for (int k = 0; k < K; ++k) window[j][k] = window[j + 1][k];
+          if (kHasSeqIdx) sequence[j] = sequence[j + 1];
+        }
+#pragma unroll
+        for (int k = 0; k < K; ++k) window[W - 2][k] = now[k];
+        if (kHasSeqIdx) sequence[W - 2] = current[u];
+      }
+    }
+    if (p.final_states != nullptr && tile + 1 == static_cast<uint32>(p.tiles)) {
+#pragma unroll 1
+      for (int k = 0; k < K; ++k) {
+        const InputRow<T> row = input_row<T>(p, batch, channel + k);
+#pragma unroll 1
+        for (int i = 0; i < W - 1; ++i) store_final_states(p, batch, channel + k, row, i);
+      }
+    }
+  }
+}
+
+template <typename T>
+__device__ __forceinline__ void forward_any(const Conv1dForwardParams& p) {
+  const int64 index = static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64 fast = p.channels_fastest != 0 ? p.channels : p.length;
+  const int64 slow_index = index / fast;
+  const int64 fast_index = index - slow_index * fast;
+  const int64 channel = p.channels_fastest != 0 ? fast_index : slow_index;
+  const int64 position64 = p.channels_fastest != 0 ? slow_index : fast_index;
+  if (channel >= p.channels || position64 >= p.length) return;
+  const int position = static_cast<int>(position64);
+  const int taps = p.width - 1;
+#pragma unroll 1
+  for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
+    const InputRow<T> row = input_row<T>(p, batch, channel);
+    const int* seq_idx = p.seq_idx == nullptr ? nullptr : p.seq_idx + batch * p.seq_stride[0];
+    const int current = seq_idx == nullptr ? 0 : seq_idx[position * p.seq_stride[1]];
+    float y = load_bias(p, channel);
+#pragma unroll 1
+    for (int j = 0; j <= taps; ++j) {
+      const int from = position - taps + j;
+      const bool counts =
+          seq_idx == nullptr || seq_idx[max(from, 0) * p.seq_stride[1]] == current;
+      const float weight = load_as_float(p.weight, p.weight_dtype,
+                                         channel * p.weight_stride[0] + j * p.weight_stride[1]);
+      if (counts) y += weight * to_float(row.at(from));
+    }
+    if (p.silu != 0) y *= sigmoid(y);
+    if (current < 0) y = 0.0f;
+    T* const out = static_cast<T*>(p.out) + batch * p.out_stride[0] + channel * p.out_stride[1];
+    out[position * p.out_stride[2]] = from_float<T>(y);
+    if (p.final_states != nullptr && position < taps) {
+      store_final_states(p, batch, channel, row, position);
+    }
+    // A row shorter than the states: its first output writes those left over.
+    if (p.final_states != nullptr && position == 0) {
+#pragma unroll 1
+      for (int i = p.length; i < taps; ++i) store_final_states(p, batch, channel, row, i);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ssm
+
+// The instances: three types, three widths. (Names: ssm_conv1d_forward_<kernel>_<type>_w<width>.)
+#define SSM_WIDTH(T, name, W)                                                                  \
+  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_rows_##name##_w##W(     \
+      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
+    ssm::forward_rows<T, W>(p);                                                                \
+  }                                                                                            \
+  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_channels_##name##_w##W( \
+      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
+    ssm::forward_channel_last<T, W, false>(p);                                                 \
+  }                                                                                            \
+  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_packed_##name##_w##W(   \
+      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
+    ssm::forward_channel_last<T, W, true>(p);                                                  \
+  }
+#define SSM_TYPE(T, name)                                                                      \
+  SSM_WIDTH(T, name, 2)                                                                        \
+  SSM_WIDTH(T, name, 3)                                                                        \
+  SSM_WIDTH(T, name, 4)                                                                        \
+  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_any_##name(             \
+      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
+    ssm::forward_any<T>(p);                                                                    \
+  }
+SSM_TYPE(float, float32)
+SSM_TYPE(ssm::F16, float16)
+SSM_TYPE(ssm::BF16, bfloat16)

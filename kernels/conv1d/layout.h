@@ -1,0 +1,32 @@
+// Which kernel serves a call and how it is tiled: pure functions of the tensors' addresses, sizes
+// and strides, shared by the launchers and tested on the CPU.
+#pragma once
+
+#include <cstdint>
+
+#include "ssm_kernels.h"
+
+namespace ssm {
+
+enum class Conv1dPath {
+  kRows,      // unit stride along the length; all tensors misaligned alike in every row
+  kChannels,  // unit stride along the channels, every position's channels 16-byte aligned
+  kAny        // everything else
+};
+
+// True where every row (unit stride along the length) of one tensor starts as far from a 16-byte
+// boundary as the same row of the other.
+bool rows_misaligned_alike(const ssm_tensor& first, const ssm_tensor& second);
+bool rows_aligned(const ssm_tensor& tensor);  // every row starts on a 16-byte boundary
+bool channels_aligned(const ssm_tensor& tensor);
+
+struct RowTiling {
+  int tiles;   // tiles a row
+  int chunks;  // 16-byte chunks a tile, a multiple of 8 (a 128-byte line)
+};
+
+// `lane_chunks` is the most chunks a lane of the kernel takes; tiles are near 4 x 32 chunks, and up
+// to lane_chunks x 32 where that saves a nearly empty last tile.
+RowTiling tile_row(int64_t length, int64_t element_bytes, bool aligned, int lane_chunks);
+
+}  // namespace ssm

@@ -1,0 +1,15 @@
+// The images this library can choose from: the embedded pack and, where it lies beside the library,
+// local_images.pack. Read once; never changes afterwards.
+#pragma once
+
+#include "ssm_kernels.h"
+
+namespace ssm {
+
+inline constexpr int kMaxImages = 512;
+
+// Records of a local pack whose source hash differs from the embedded one of the same unit are left
+// out: their kernels take other parameters.
+const ssm_image* images(int* count);
+
+}  // namespace ssm
