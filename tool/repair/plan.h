@@ -27,6 +27,7 @@ struct Action {
   std::string summary;                    // "5 edits"
   std::vector<std::string> for_findings;  // codes
   std::vector<FileChange> changes;
+  std::string question;  // to be asked before this one: "x.py belongs to an editable install: ..."
 };
 
 struct Plan {

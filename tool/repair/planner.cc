@@ -1,0 +1,344 @@
+#include "repair/planner.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "repair/overlay_disk.h"
+#include "repair/ownership.h"
+#include "repair/record.h"
+
+namespace ssmend {
+namespace {
+
+// Codes that a module of the kernel library answers: it needs neither libtorch nor the CUDA
+// runtime, and has code for every GPU that torch supports there.
+constexpr std::array kDropInCodes = {
+    "missing-library", "wrong-machine",        "python-abi",     "undefined-symbol",
+    "torch-mismatch",  "module-missing",       "glibc-too-old",  "libstdcxx-too-old",
+    "no-gpu-code",     "cuda-runtime-missing", "truncated-file", "static-tls",
+    "exec-stack",      "bad-file-in-path",
+};
+// Codes that a change of Python source answers.
+constexpr std::array kSourceCodes = {
+    "call-contract", "import-guard",          "distributed-missing", "removed-name",
+    "dtype-rule",    "python-module-missing", "earlier-repair",
+};
+// While torch itself is wrong no extension can be right.
+constexpr std::array kBlockingCodes = {"torch-replaced"};
+
+template <typename Codes>
+bool is_one_of(const Codes& codes, const std::string& code) {
+  return std::find(codes.begin(), codes.end(), code) != codes.end();
+}
+
+bool is_broken(const Finding& finding) { return finding.severity != Severity::kNote; }
+
+bool is_wanted(const std::vector<std::string>& only, const std::string& code) {
+  return only.empty() || std::find(only.begin(), only.end(), code) != only.end();
+}
+
+std::string module_of(const Inspection& inspection, const Finding& finding) {
+  if (std::string module = finding.detail("module"); !module.empty()) return module;
+  for (const NativeFile& file : inspection.environment.native_files) {
+    if (!finding.subject_path.empty() && file.path == finding.subject_path) {
+      return file.module_name;
+    }
+  }
+  return "";
+}
+
+class Planner {
+ public:
+  Planner(const PlanRequest& request, const Inspection& inspection)
+      : request_(request), inspection_(inspection), overlay_(*request.disk) {
+    plan_.environment_prefix = inspection.environment.prefix;
+  }
+
+  Result<Plan> for_findings() {
+    if (const Finding* blocking = find_blocking(); blocking != nullptr) {
+      plan_.refusals.push_back("no change can help while this stands: " + blocking->title);
+    } else {
+      std::vector<std::string> modules;
+      std::vector<std::string> codes;
+      for (auto& [module, its_codes] : modules_to_install(inspection_, request_.only)) {
+        modules.push_back(module);
+        for (std::string& code : its_codes) {
+          if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
+        }
+      }
+      if (Result<void> planned = plan_modules(modules, codes); !planned.ok()) {
+        return std::move(planned).error();
+      }
+      if (Result<void> planned = plan_sources(); !planned.ok()) return std::move(planned).error();
+    }
+    return finish();
+  }
+
+  Result<Plan> for_modules(const std::vector<std::string>& modules) {
+    if (Result<void> planned = plan_modules(modules, {}); !planned.ok()) {
+      return std::move(planned).error();
+    }
+    return finish();
+  }
+
+ private:
+  const Finding* find_blocking() const {
+    for (const Finding& finding : inspection_.findings) {
+      if (finding.severity == Severity::kError && is_one_of(kBlockingCodes, finding.code)) {
+        return &finding;
+      }
+    }
+    return nullptr;
+  }
+
+  Result<void> plan_modules(const std::vector<std::string>& modules,
+                            const std::vector<std::string>& codes) {
+    if (modules.empty()) return {};
+    const PayloadChoice choice = choose_payload(request_.payloads, inspection_.environment);
+    if (choice.payload == nullptr) {
+      plan_.refusals.push_back(join(modules, ", ") + ": " + choice.reason);
+      return {};
+    }
+    std::vector<std::string> provided;
+    for (const std::string& module : modules) {
+      if (choice.payload->component_for(module) != nullptr) {
+        provided.push_back(module);
+      } else {
+        plan_.refusals.push_back(module + ": the kernel library has no such module");
+      }
+    }
+    if (provided.empty()) return {};
+    const std::string site = install_directory(*request_.disk, inspection_.environment, provided);
+    if (site.empty()) {
+      plan_.refusals.push_back(join(provided, ", ") +
+                               ": no import directory of this environment may be written");
+      return {};
+    }
+    Payload payload = *choice.payload;
+    if (Result<void> read = read_contents(*request_.data_disk, payload); !read.ok()) return read;
+    Action aside = move_aside(provided, site);
+    Action install =
+        install_action(*request_.disk, payload, provided, site, request_.ssmend_version);
+    install.for_findings = aside.for_findings = codes;
+    for (Action* action : {&aside, &install}) {
+      if (action->changes.empty()) continue;
+      for (const FileChange& change : action->changes) overlay_.add(change);
+      plan_.actions.push_back(std::move(*action));
+    }
+    return {};
+  }
+
+  // What the finder would still take before the drop-in: an earlier import directory, or an earlier
+  // suffix in the same one (".cpython-310-....so" comes before ".abi3.so").
+  Action move_aside(const std::vector<std::string>& modules, const std::string& site) {
+    Action action;
+    action.kind = Action::Kind::kMoveAside;
+    std::vector<std::string> names;
+    for (const std::string& module : modules) {
+      const std::string own = path_join(site, module + ".abi3.so");
+      for (const std::string& path :
+           shadowing_files(*request_.disk, inspection_.environment, module, own)) {
+        const std::string refusal = refusal_of(inspection_.environment, path);
+        if (!refusal.empty()) {
+          plan_.refusals.push_back(refusal);
+          continue;
+        }
+        FileChange change;
+        change.kind = FileChange::Kind::kMoveAside;
+        change.path = path;
+        const int owner = owner_of(inspection_.environment, path);
+        if (owner >= 0) {
+          const auto& distribution =
+              inspection_.environment.distributions[static_cast<size_t>(owner)];
+          change.only_with = path_join(distribution.metadata_directory, "RECORD");
+        }
+        names.emplace_back(base_name(path));
+        action.changes.push_back(std::move(change));
+      }
+    }
+    action.title = join(names, ", ");
+    action.summary = count_of(action.changes.size(), "file");
+    return action;
+  }
+
+  Result<void> plan_sources() {
+    Inspection before;
+    const Inspection* now = &inspection_;
+    if (!plan_.actions.empty()) {
+      Result<Inspection> simulated = request_.inspect(overlay_);
+      if (!simulated.ok()) return std::move(simulated).error();
+      before = std::move(simulated).value();
+      now = &before;
+    }
+    std::map<std::string, std::vector<std::string>> codes_by_file;
+    std::vector<std::string> all_codes;
+    for (const Finding& finding : now->findings) {
+      if (!is_broken(finding) || !is_one_of(kSourceCodes, finding.code)) continue;
+      if (!is_wanted(request_.only, finding.code)) continue;
+      std::vector<std::string>& codes = codes_by_file[finding.location.path];
+      if (std::find(codes.begin(), codes.end(), finding.code) == codes.end()) {
+        codes.push_back(finding.code);
+      }
+      if (std::find(all_codes.begin(), all_codes.end(), finding.code) == all_codes.end()) {
+        all_codes.push_back(finding.code);
+      }
+    }
+    if (all_codes.empty()) return {};
+    const std::vector<std::string>& sites = now->environment.site_directories;
+    const EnvironmentFiles files(overlay_, sites);
+    PatchFacts facts = patch_facts_of(*now);
+    facts.files = &files;
+    plan_.patches = plan_patches(overlay_, request_.rules, facts,
+                                 environment_targets(overlay_, request_.rules, sites));
+    for (const FilePatch& patch : plan_.patches) {
+      if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file, all_codes);
+    }
+    return {};
+  }
+
+  void add_patch(const FilePatch& patch,
+                 const std::map<std::string, std::vector<std::string>>& codes_by_file,
+                 const std::vector<std::string>& all_codes) {
+    auto codes = codes_by_file.find(patch.relative);
+    if (codes == codes_by_file.end()) codes = codes_by_file.find(patch.path);
+    // With --only, a file that no chosen finding names is left alone.
+    if (codes == codes_by_file.end() && !request_.only.empty()) return;
+    if (const std::string refusal = refusal_of(inspection_.environment, patch.path);
+        !refusal.empty()) {
+      plan_.refusals.push_back(refusal);
+      return;
+    }
+    Action action;
+    action.kind = Action::Kind::kPatch;
+    action.title = patch.relative;
+    action.summary = count_of(patch.edits.size(), "edit");
+    action.for_findings = codes == codes_by_file.end() ? all_codes : codes->second;
+    action.question = question_of(inspection_.environment, patch.path);
+    FileChange change;
+    change.path = patch.path;
+    change.content = patch.after;
+    overlay_.add(change);
+    action.changes.push_back(std::move(change));
+    plan_.actions.push_back(std::move(action));
+  }
+
+  Result<Plan> finish() {
+    if (plan_.actions.empty()) {
+      for (const Finding& finding : inspection_.findings) {
+        if (is_broken(finding)) plan_.remaining.push_back(finding);
+      }
+      return std::move(plan_);
+    }
+    plan_.bookkeeping = record_changes(*request_.disk, inspection_.environment, plan_);
+    for (const FileChange& change : plan_.bookkeeping) overlay_.add(change);
+    for (const Action& action : plan_.actions) {
+      for (const FileChange& change : action.changes) {
+        if (change.kind != FileChange::Kind::kWrite) continue;
+        for (std::string& path : bytecode_of(*request_.disk, change.path)) {
+          plan_.stale_pycs.push_back(std::move(path));
+        }
+      }
+    }
+    Result<Inspection> after = request_.inspect(overlay_);
+    if (!after.ok()) return std::move(after).error();
+    return judge(*after);
+  }
+
+  // The proof before anything is written: what the plan leaves, and that it breaks nothing new.
+  Result<Plan> judge(const Inspection& after) {
+    std::set<std::string> known;
+    for (const Finding& finding : inspection_.findings)
+      known.insert(finding.code + finding.subject);
+    for (const Finding& finding : after.findings) {
+      if (!is_broken(finding)) continue;
+      // What an import meets next, behind the cured error, is no new fault: only a file that the
+      // plan itself writes can be at fault.
+      if (finding.severity == Severity::kError &&
+          known.count(finding.code + finding.subject) == 0 && is_written(finding.subject_path)) {
+        return Error("the plan would not work, nothing is changed: " + finding.code + ": " +
+                     finding.title);
+      }
+      plan_.remaining.push_back(finding);
+    }
+    return std::move(plan_);
+  }
+
+  [[nodiscard]] bool is_written(const std::string& path) const {
+    for (const Action& action : plan_.actions) {
+      for (const FileChange& change : action.changes) {
+        if (!path.empty() && change.path == path) return true;
+      }
+    }
+    return false;
+  }
+
+  const PlanRequest& request_;
+  const Inspection& inspection_;
+  OverlayDisk overlay_;
+  Plan plan_;
+};
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::vector<std::string>>> modules_to_install(
+    const Inspection& inspection, const std::vector<std::string>& only) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> modules;
+  for (const Finding& finding : inspection.findings) {
+    if (!is_broken(finding) || !is_one_of(kDropInCodes, finding.code)) continue;
+    if (!is_wanted(only, finding.code)) continue;
+    const std::string module = module_of(inspection, finding);
+    if (module.empty()) continue;
+    // A warning about a file that nobody needs is not worth a module.
+    const bool missing = finding.code == "module-missing";
+    if (finding.severity != Severity::kError && !missing) continue;
+    auto known = std::find_if(modules.begin(), modules.end(),
+                              [&](const auto& each) { return each.first == module; });
+    if (known == modules.end()) known = modules.insert(modules.end(), {module, {}});
+    known->second.push_back(finding.code);
+  }
+  return modules;
+}
+
+PatchFacts patch_facts_of(const Inspection& inspection) {
+  PatchFacts facts;
+  for (const auto& [module, contract] : inspection.contracts) {
+    auto& functions = facts.binaries[module];
+    for (const BoundFunction& function : contract.functions) {
+      if (!function.arity_known) continue;
+      functions[function.name] = {static_cast<int>(function.arity()),
+                                  function.return_type == "void" || function.return_type == "None"};
+    }
+  }
+  for (const Distribution& distribution : inspection.environment.distributions) {
+    if (!distribution.shadowed) {
+      facts.distributions[distribution.normalized_name] = distribution.version;
+    }
+  }
+  facts.python_version = inspection.environment.python.version;
+  for (const Finding& finding : inspection.findings) {
+    if (finding.code == "distributed-missing") facts.features["torch.distributed"] = false;
+  }
+  return facts;
+}
+
+std::optional<std::string> EnvironmentFiles::read(const std::string& relative_path) const {
+  for (const std::string& site : site_directories_) {
+    Result<std::string> content = disk_.read(path_join(site, relative_path));
+    if (content.ok()) return std::move(content).value();
+  }
+  return std::nullopt;
+}
+
+Result<Plan> make_plan(const PlanRequest& request, const Inspection& inspection) {
+  return Planner(request, inspection).for_findings();
+}
+
+Result<Plan> make_install_plan(const PlanRequest& request, const Inspection& inspection,
+                               const std::vector<std::string>& modules) {
+  return Planner(request, inspection).for_modules(modules);
+}
+
+}  // namespace ssmend
