@@ -34,6 +34,9 @@ struct PatchFacts {
   std::map<std::string, std::map<std::string, Function>> binaries;
   std::map<std::string, std::string> distributions;  // normalised name -> version
   std::string python_version;                        // "3.10"
+  // Named facts that only the inspection can know: "torch.distributed" -> is it compiled in. A name
+  // that is not here is unknown, and a rule that asks for it does nothing.
+  std::map<std::string, bool> features;
   // Answers "which names does this importable file define at module level" for paths relative to
   // the import directories, such as "causal_conv1d/cpp_functions.py"; nullopt: no such file.
   const class PythonFiles* files = nullptr;
@@ -74,6 +77,19 @@ struct PatchTarget {
 
 // Loads and checks every rule file under `directory` (patches/ of the installation), by name.
 Result<std::vector<RuleSet>> load_rules(const Disk& disk, const std::string& directory);
+
+// Python files that rules may concern: of an environment, below its import directories (only the
+// packages that rules name are walked) ...
+std::vector<PatchTarget> environment_targets(const Disk& disk, const std::vector<RuleSet>& rules,
+                                             const std::vector<std::string>& site_directories);
+// ... or every Python file of a folder (or the file itself), for a checkout outside any
+// environment.
+Result<std::vector<PatchTarget>> folder_targets(const Disk& disk, const std::string& path);
+
+// The facts of `--contract F`: the causal_conv1d_cuda that releases of that letter have (facts of
+// the call contract table; the letters are in patches/, as variants). nullopt: no such letter.
+std::optional<PatchFacts> facts_of_contract(const std::vector<RuleSet>& rules,
+                                            const std::string& letter);
 
 // One FilePatch for each target that any rule looks at, in the order of `targets`.
 std::vector<FilePatch> plan_patches(const Disk& disk, const std::vector<RuleSet>& rules,

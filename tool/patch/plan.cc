@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include "base/text.h"
+#include "patch/matching.h"
+#include "patch/patch.h"
+
+namespace ssmend {
+namespace {
+
+// The graver state of a file that several rule sets look at.
+int weight(PatchState state) {
+  switch (state) {
+    case PatchState::kNotNeeded:
+      return 0;
+    case PatchState::kAlreadyApplied:
+      return 1;
+    case PatchState::kApplied:
+      return 2;
+    case PatchState::kPartlyByHand:
+      return 3;
+    case PatchState::kRefused:
+      return 4;
+    case PatchState::kFailed:
+      return 5;
+  }
+  return 5;
+}
+
+bool is_never(const RuleSet& rules, const std::string& relative) {
+  return std::any_of(rules.never.begin(), rules.never.end(),
+                     [&](const std::string& glob) { return glob_match(glob, relative); });
+}
+
+bool concerns(const RuleSet& rules, const std::string& relative, const std::string& content) {
+  if (is_never(rules, relative)) return false;
+  return std::any_of(rules.contains.begin(), rules.contains.end(), [&](const std::string& text) {
+    return content.find(text) != std::string::npos;
+  });
+}
+
+std::vector<std::string> comments_of(const SyntaxTree& tree) {
+  std::vector<std::string> comments;
+  for (int node = 0; node < static_cast<int>(tree.nodes.size()); ++node) {
+    if (tree.is(node, "comment")) comments.emplace_back(tree.text_of(node));
+  }
+  std::sort(comments.begin(), comments.end());
+  return comments;
+}
+
+class FilePlanner {
+ public:
+  FilePlanner(const std::vector<RuleDecision>& decisions, FilePatch& patch)
+      : decisions_(decisions), patch_(patch) {}
+
+  // False: no rule has anything to do with this file.
+  bool run(std::string content) {
+    patch_.before = content;
+    std::unique_ptr<ParsedFile> parsed;
+    bool looked_at = false;
+    for (const RuleDecision& decision : decisions_) {
+      if (!concerns(*decision.rules, patch_.relative, content)) continue;
+      if (!parsed) parsed = parse(content, looked_at);
+      if (!parsed) return looked_at;
+      std::optional<RuleOutcome> outcome = try_rule_set(decision, *parsed);
+      if (!outcome) continue;
+      if (outcome->state == PatchState::kApplied) {
+        std::string problem = check_result(decision, *parsed, *outcome);
+        if (!problem.empty()) {
+          outcome->state = PatchState::kFailed;
+          outcome->reason = problem;
+        } else {
+          content = outcome->after;
+          patch_.edits.insert(patch_.edits.end(), outcome->edits.begin(), outcome->edits.end());
+          parsed.reset();
+        }
+      }
+      bool first = !looked_at;
+      looked_at = true;
+      note(decision, *outcome, first);
+    }
+    finish(std::move(content));
+    return looked_at;
+  }
+
+ private:
+  std::unique_ptr<ParsedFile> parse(const std::string& content, bool& looked_at) {
+    Result<SyntaxTree> tree = parse_python(content);
+    if (!tree || tree->first_error_line != 0) {
+      looked_at = true;
+      patch_.state = PatchState::kFailed;
+      patch_.reason =
+          tree ? "line " + std::to_string(tree->first_error_line) + " is not understood as Python"
+               : tree.error().message;
+      patch_.before.clear();
+      return nullptr;
+    }
+    return std::make_unique<ParsedFile>(std::move(*tree));
+  }
+
+  // What must hold for every rewritten file; the reason where it does not.
+  static std::string check_result(const RuleDecision& decision, const ParsedFile& before,
+                                  const RuleOutcome& outcome) {
+    Result<SyntaxTree> tree = parse_python(outcome.after);
+    if (!tree) return tree.error().message;
+    if (tree->first_error_line != 0) {
+      return "rule " + decision.rules->id + " would break the syntax at line " +
+             std::to_string(tree->first_error_line);
+    }
+    std::vector<std::string> old_comments = comments_of(before.tree);
+    std::vector<std::string> new_comments = comments_of(*tree);
+    if (!std::includes(new_comments.begin(), new_comments.end(), old_comments.begin(),
+                       old_comments.end())) {
+      return "rule " + decision.rules->id + " would lose a comment";
+    }
+    ParsedFile after(std::move(*tree));
+    std::optional<RuleOutcome> again = try_rule_set(decision, after);
+    if (again && again->state != PatchState::kAlreadyApplied &&
+        again->state != PatchState::kNotNeeded) {
+      return "rule " + decision.rules->id + ": a second run would not leave the file alone" +
+             (again->reason.empty() ? "" : " (" + again->reason + ")");
+    }
+    return {};
+  }
+
+  void note(const RuleDecision& decision, const RuleOutcome& outcome, bool first) {
+    if (outcome.state == PatchState::kApplied || outcome.state == PatchState::kAlreadyApplied) {
+      patch_.rules.push_back(decision.rules->id);
+    }
+    if (first || weight(outcome.state) > weight(patch_.state)) {
+      patch_.state = outcome.state;
+      patch_.reason = outcome.reason;
+    }
+  }
+
+  void finish(std::string content) {
+    // A file that one rule refuses is left alone by all.
+    bool change = patch_.state == PatchState::kApplied && content != patch_.before;
+    if (change) {
+      patch_.after = std::move(content);
+      return;
+    }
+    patch_.before.clear();
+    patch_.edits.clear();
+    if (weight(patch_.state) > weight(PatchState::kApplied)) patch_.rules.clear();
+  }
+
+  const std::vector<RuleDecision>& decisions_;
+  FilePatch& patch_;
+};
+
+}  // namespace
+
+const char* patch_state_name(PatchState state) {
+  switch (state) {
+    case PatchState::kApplied:
+      return "applied";
+    case PatchState::kAlreadyApplied:
+      return "already-applied";
+    case PatchState::kNotNeeded:
+      return "not-needed";
+    case PatchState::kPartlyByHand:
+      return "partly-applied-by-hand";
+    case PatchState::kRefused:
+      return "refused";
+    case PatchState::kFailed:
+      return "failed";
+  }
+  return "failed";
+}
+
+std::vector<FilePatch> plan_patches(const Disk& disk, const std::vector<RuleSet>& rules,
+                                    const PatchFacts& facts,
+                                    const std::vector<PatchTarget>& targets) {
+  std::vector<RuleDecision> decisions;
+  decisions.reserve(rules.size());
+  for (const RuleSet& one : rules) decisions.push_back(decide_rule_set(one, facts));
+
+  std::vector<FilePatch> patches;
+  for (const PatchTarget& target : targets) {
+    FilePatch patch;
+    patch.path = target.path;
+    patch.relative = target.relative;
+    Result<std::string> content = disk.read(target.path);
+    if (!content) {
+      patch.state = PatchState::kFailed;
+      patch.reason = content.error().message;
+      patches.push_back(std::move(patch));
+      continue;
+    }
+    if (FilePlanner(decisions, patch).run(std::move(*content))) patches.push_back(std::move(patch));
+  }
+  return patches;
+}
+
+}  // namespace ssmend
