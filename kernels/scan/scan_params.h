@@ -70,19 +70,17 @@ struct ScanBackwardParams {
   int atomic;
 };
 
-// One gradient to finish: out[i] = sum over s of partial[s * count + i], converted.
+// One gradient to finish: out[i] = the sum over parts of partial[part * count + i], converted. Null
+// out: nothing to do.
 struct ScanSum {
   const float* partial;
   void* out;
   long long parts, count;
-  // The output's layout: index i is split over up to four sizes, innermost last.
-  long long size[4], stride[4];
-  int dtype;
+  int dtype;  // DType of out
 };
 
 struct ScanFinishParams {
-  ScanSum sums[5];
-  long long total;
+  ScanSum sums[5];  // one a value of blockIdx.y
 };
 
 struct ScanClearParams {

@@ -10,6 +10,9 @@ constexpr int kRowsChannels = 8;  // channels of a warp in scan_rows.cu
 constexpr int kRowsPass = 16;     // states of a pass, rows and split
 constexpr int kRowsMaxStates = 128;
 constexpr int kNarrowStates = 4;
+constexpr int kBackwardWarps = 4;
+constexpr unsigned kBackwardShared = 56 * 1024;  // lets several blocks share a multiprocessor
+constexpr int kMostSlots = 4;  // beyond it, atomics move fewer bytes than one buffer a block
 constexpr unsigned kFreeShared = 48 * 1024;  // no driver attribute needed up to here
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -26,6 +29,19 @@ unsigned split_shared(int warps, int states, bool narrow) {
   const int padded = static_cast<int>(divide_up(states, pass)) * pass;
   const int exchange = narrow ? 0 : 10 * 36;
   return 4u * static_cast<unsigned>(4 * warps * pass + warps * (2 * padded + exchange));
+}
+
+unsigned backward_shared(int warps, int time_warps, int channels, const ScanShape& shape,
+                         bool narrow) {
+  const int pass = narrow ? 1 : kRowsPass;
+  const int stretches = narrow ? 32 : 4;
+  const int pitch = (narrow ? 128 : 32) + 4;
+  const int padded = static_cast<int>(divide_up(shape.states, pass)) * pass;
+  const int step_sums = 1 + !shape.variable_B + !shape.variable_C;
+  const int warp = 7 * channels * pitch + (narrow ? 0 : 8 * pitch) + 2 * channels * padded +
+                   channels * padded * stretches * step_sums + 2 * channels * 32;
+  const int block = 4 * warps * pass + 2 * time_warps * pass * pitch + warps * pass * pitch;
+  return 4u * static_cast<unsigned>(block + warps * ((warp + 3) / 4 * 4));
 }
 
 }  // namespace
@@ -63,6 +79,42 @@ ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
   plan.warps = std::max(plan.time_warps, 4);
   plan.grid_x = static_cast<unsigned>(divide_up(shape.dim, plan.warps / plan.time_warps));
   plan.shared_bytes = split_shared(plan.warps, shape.states, narrow);
+  return plan;
+}
+
+ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic) {
+  ScanBackwardPlan plan;
+  const bool narrow = shape.states <= kNarrowStates;
+  plan.kernel = narrow ? ScanKernel::kNarrow : ScanKernel::kSplit;
+  plan.tile = narrow ? 128 : 32;
+  plan.warps = kBackwardWarps;
+  const int64_t group_channels = shape.dim / shape.groups;
+  const int64_t channels = shape.batch * shape.dim;
+  // About three warps a scheduler are resident; fewer channels than that are spread over warps in
+  // time, more are taken several to a warp, so that more of dB and dC is summed before it leaves.
+  const int64_t resident = static_cast<int64_t>(shape.multiprocessors) * kSchedulers * 3;
+  while (plan.time_warps < plan.warps && channels * plan.time_warps * 2 <= resident &&
+         plan.tile * plan.time_warps < shape.length) {
+    plan.time_warps *= 2;
+  }
+  while (plan.channels_per_warp < 4 && plan.time_warps == 1 &&
+         channels >= resident * plan.channels_per_warp * 2 &&
+         group_channels > plan.warps * plan.channels_per_warp &&
+         backward_shared(plan.warps, 1, plan.channels_per_warp * 2, shape, narrow) <=
+             kBackwardShared) {
+    plan.channels_per_warp *= 2;
+  }
+  const int64_t block_channels =
+      static_cast<int64_t>(plan.warps) / plan.time_warps * plan.channels_per_warp;
+  plan.group_blocks = static_cast<int>(divide_up(group_channels, block_channels));
+  plan.grid_x = static_cast<unsigned>(plan.group_blocks * shape.groups);
+  plan.shared_bytes =
+      backward_shared(plan.warps, plan.time_warps, plan.channels_per_warp, shape, narrow);
+  plan.slots = plan.group_blocks;
+  if (!deterministic && plan.slots > kMostSlots) {
+    plan.slots = 1;
+    plan.atomic = true;
+  }
   return plan;
 }
 

@@ -1,0 +1,256 @@
+// The backward scan kernels, with the pass of the forward kernels that precedes them, run thread by
+// thread on the CPU, against the reference's gradients.
+#include "scan_buffers.h"
+
+extern "C" {
+void scan_split_f32(ssm::ScanParams);
+void scan_split_f16(ssm::ScanParams);
+void scan_narrow_f32(ssm::ScanParams);
+void scan_narrow_f16(ssm::ScanParams);
+void scan_rows_f32(ssm::ScanParams);
+void scan_rows_f16(ssm::ScanParams);
+void scan_backward_f32(ssm::ScanBackwardParams);
+void scan_backward_f16(ssm::ScanBackwardParams);
+void scan_backward_narrow_f32(ssm::ScanBackwardParams);
+void scan_backward_narrow_f16(ssm::ScanBackwardParams);
+void scan_finish(ssm::ScanFinishParams);
+}
+
+namespace ssm {
+
+float4 shared_words[kSharedWords];
+
+namespace {
+
+ScanShape shape_of(const ReferenceScan& s, int multiprocessors) {
+  ScanShape shape;
+  shape.batch = s.batch;
+  shape.dim = s.dim;
+  shape.length = s.length;
+  shape.states = static_cast<int>(s.states);
+  shape.groups = static_cast<int>(s.groups);
+  shape.variable_B = s.variable_B;
+  shape.variable_C = s.variable_C;
+  shape.multiprocessors = multiprocessors;
+  return shape;
+}
+
+std::vector<double> real_parts(const ReferenceComplex& values) {
+  std::vector<double> result;
+  for (const auto& value : values) result.push_back(value.real());
+  return result;
+}
+
+struct Backward {
+  int multiprocessors = 1;  // many ask for time warps
+  int time_warps = 1;       // expected
+  bool deterministic = true;
+  bool chunked = true;
+  bool backwards = false;
+};
+
+template <typename T>
+void check_backward(const ScanOptions& options, long pitch, const Backward& how) {
+  SCOPED_TRACE("length " + std::to_string(options.length) + " states " +
+               std::to_string(options.states) + " dim " + std::to_string(options.dim));
+  constexpr bool kFloat = std::is_same_v<T, float>;
+  const ReferenceScan s = random_scan(options, round_to<T>);
+  const ReferenceOutput forward = reference_scan(s);
+  std::mt19937 generator(options.seed + 100);
+  std::normal_distribution<double> normal;
+  ReferenceValues dout_values(s.u.size());
+  for (double& value : dout_values) value = round_to<T>(normal(generator));
+  const ReferenceGradients wanted = reference_scan_gradients(s, forward, dout_values);
+
+  const ScanShape shape = shape_of(s, how.multiprocessors);
+  const ScanBackwardPlan plan = plan_backward(shape, how.deterministic);
+  const bool narrow = plan.kernel == ScanKernel::kNarrow;
+  ASSERT_EQ(plan.time_warps, how.time_warps);
+  ASSERT_EQ(narrow, s.states <= 4);
+  ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
+  ScanBuffers<T> buffers(s, pitch, plan.tile);
+  ScanParams& p = buffers.p;
+
+  // The states, as the forward pass left them in x, then before every tile.
+  const long chunks = (s.length + kScanChunk - 1) / kScanChunk;
+  for (long row = 0; row < s.batch * s.dim; ++row) {
+    for (long chunk = 0; chunk < chunks; ++chunk) {
+      const long last = std::min((chunk + 1) * kScanChunk, s.length) - 1;
+      for (long n = 0; n < s.states; ++n) {
+        buffers.x[((row * chunks + chunk) * s.states + n) * 2 + 1] =
+            static_cast<float>(forward.state[(row * s.length + last) * s.states + n].real());
+      }
+    }
+  }
+  const ScanPlan states_plan = plan_forward(shape, how.chunked);
+  ScanParams states = p;
+  states.out.data = states.z.data = nullptr;
+  states.tile_states = buffers.tile_states.data();
+  states.chunked = how.chunked;
+  states.time_warps = states_plan.time_warps;
+  if (!how.chunked) states.x = nullptr;
+  const auto states_kernel = states_plan.kernel == ScanKernel::kRows
+                                 ? (kFloat ? scan_rows_f32 : scan_rows_f16)
+                             : narrow ? (kFloat ? scan_narrow_f32 : scan_narrow_f16)
+                                      : (kFloat ? scan_split_f32 : scan_split_f16);
+  emulate::run_grid(states_kernel,
+                    Uint3{states_plan.grid_x, static_cast<unsigned>(s.batch),
+                          how.chunked ? static_cast<unsigned>(chunks) : 1},
+                    states_plan.warps * 32, shared_words, states_plan.shared_bytes / 16,
+                    how.backwards, states);
+
+  const long rows = s.batch * s.dim;
+  RowBuffer<T> dout = padded_rows<T>(dout_values, s.length, pitch);
+  RowBuffer<T> out = padded_rows<T>(forward.out, s.length, pitch);
+  RowBuffer<T> du = poisoned_rows<T>(rows, pitch), ddelta = poisoned_rows<T>(rows, pitch),
+               dz = poisoned_rows<T>(rows, pitch);
+  const auto partial = [&](const ReferenceComplex& values, bool variable) {
+    const size_t count = variable ? values.size() * plan.slots : rows * s.states;
+    return plan.atomic && variable ? std::vector<float>(count, 0.0f) : poisoned(count);
+  };
+  std::vector<float> dB_parts = partial(s.B, s.variable_B), dC_parts = partial(s.C, s.variable_C);
+  std::vector<float> dA_parts = poisoned(rows * s.states), dD_parts = poisoned(rows),
+                     dbias_parts = poisoned(rows);
+  ScanBackwardParams q{};
+  q.scan = p;
+  q.scan.out = out.rows(s.dim);
+  q.scan.tile_states = buffers.tile_states.data();
+  q.scan.time_warps = plan.time_warps;
+  q.scan.channels_per_warp = plan.channels_per_warp;
+  q.dout = dout.rows(s.dim);
+  q.du = du.rows(s.dim);
+  q.ddelta = ddelta.rows(s.dim);
+  q.dz = dz.rows(s.dim);
+  q.dB = dB_parts.data();
+  q.dC = dC_parts.data();
+  q.dA = dA_parts.data();
+  if (p.D) q.dD = dD_parts.data();
+  if (p.delta_bias) q.ddelta_bias = dbias_parts.data();
+  q.slots = plan.slots;
+  q.atomic = plan.atomic;
+  const auto kernel = narrow ? (kFloat ? scan_backward_narrow_f32 : scan_backward_narrow_f16)
+                             : (kFloat ? scan_backward_f32 : scan_backward_f16);
+  emulate::run_grid(kernel, Uint3{plan.grid_x, static_cast<unsigned>(s.batch), 1}, plan.warps * 32,
+                    shared_words, plan.shared_bytes / 16, how.backwards, q);
+
+  std::vector<float> dA(s.A.size()), dB(s.B.size()), dC(s.C.size()), dD(s.D.size()),
+      dbias(s.delta_bias.size());
+  const auto sum = [](const std::vector<float>& from, std::vector<float>& to) {
+    const long long count = static_cast<long long>(to.size());
+    return ScanSum{from.data(), count ? to.data() : nullptr,
+                   count ? static_cast<long long>(from.size()) / count : 0, count, kFloat32};
+  };
+  const ScanFinishParams finish{{sum(dA_parts, dA), sum(dB_parts, dB), sum(dC_parts, dC),
+                                 sum(dD_parts, dD), sum(dbias_parts, dbias)}};
+  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, 1, false, finish);
+
+  const double tolerance = kFloat ? 2e-4 : 2e-3;
+  expect_rows("du", du, wanted.du, s.length, tolerance);
+  expect_rows("ddelta", ddelta, wanted.ddelta, s.length, tolerance);
+  if (!s.z.empty()) {
+    expect_rows("dz", dz, wanted.dz, s.length, tolerance);
+    expect_rows("out_z", buffers.out_z, forward.out_z, s.length, tolerance);
+  }
+  expect_values("dA", dA, real_parts(wanted.dA), tolerance);
+  expect_values("dB", dB, real_parts(wanted.dB), tolerance);
+  expect_values("dC", dC, real_parts(wanted.dC), tolerance);
+  expect_values("dD", dD, wanted.dD, tolerance);
+  expect_values("ddelta_bias", dbias, wanted.ddelta_bias, tolerance);
+}
+
+ScanOptions base() {
+  ScanOptions options;
+  options.batch = 2;
+  options.dim = 10;
+  options.length = 70;
+  return options;
+}
+
+TEST(scan_backward_kernels, every_length) {
+  for (long length : {1L, 31L, 32L, 33L, 65L, 129L}) {
+    ScanOptions options = base();
+    options.length = length;
+    check_backward<float>(options, length, {});
+  }
+}
+
+TEST(scan_backward_kernels, many_channels_in_each_warp_and_atomics) {
+  ScanOptions options = base();
+  options.dim = 150;
+  options.groups = 2;
+  Backward how;
+  how.multiprocessors = 0;
+  check_backward<float>(options, 72, how);
+  how.deterministic = false;
+  check_backward<float>(options, 72, how);
+  check_backward<F16>(options, 72, how);
+}
+
+TEST(scan_backward_kernels, time_warps) {
+  Backward how;
+  how.multiprocessors = 132;
+  how.time_warps = 4;
+  for (long length : {200L, 520L}) {
+    ScanOptions options = base();
+    options.dim = 3;
+    options.length = length;
+    check_backward<float>(options, length + 2, how);
+    how.backwards = true;
+    check_backward<F16>(options, (length + 7) / 8 * 8, how);
+  }
+}
+
+TEST(scan_backward_kernels, without_options) {
+  ScanOptions options = base();
+  options.softplus = options.bias = options.skip = options.gate = false;
+  check_backward<float>(options, 70, {});
+}
+
+TEST(scan_backward_kernels, fixed_factors) {
+  for (int which = 0; which < 3; ++which) {
+    ScanOptions options = base();
+    options.variable_B = which & 1;
+    options.variable_C = which & 2;
+    check_backward<float>(options, 70, {});
+    check_backward<float>(options, 70, {132, 4, true, true, false});
+  }
+}
+
+TEST(scan_backward_kernels, other_state_counts_and_groups) {
+  for (long states : {5L, 17L, 64L, 256L}) {
+    ScanOptions options = base();
+    options.groups = 2;
+    options.states = states;
+    check_backward<float>(options, 70, {});
+  }
+}
+
+TEST(scan_backward_kernels, several_chunks) {
+  ScanOptions options = base();
+  options.batch = 1;
+  options.dim = 2;
+  options.length = 4200;
+  check_backward<float>(options, 4200, {1, 4, true, true, false});
+  check_backward<float>(options, 4200, {1, 4, true, false, false});
+}
+
+TEST(scan_backward_kernels, narrow) {
+  for (long states : {1L, 2L, 4L}) {
+    for (long length : {1L, 49L, 128L, 300L}) {
+      ScanOptions options = base();
+      options.groups = 2;
+      options.states = states;
+      options.length = length;
+      check_backward<float>(options, length, {});
+      check_backward<F16>(options, (length + 7) / 8 * 8, {});
+    }
+  }
+  ScanOptions options = base();
+  options.dim = 4;
+  options.length = 1100;
+  options.states = 1;
+  check_backward<float>(options, 1101, {132, 4, true, true, true});
+}
+
+}  // namespace
+}  // namespace ssm
