@@ -34,8 +34,8 @@ def failed(name, reason, seconds=0.0):
     _say(check=name, state="failed", reason=reason, seconds=seconds)
 
 
-def not_checked(name, reason):
-    _say(check=name, state="not-checked", reason=reason)
+def not_checked(name, reason, gpu_is_missing=False):
+    _say(check=name, state="not-checked", reason=reason, gpu_is_missing=gpu_is_missing)
 
 
 @contextlib.contextmanager

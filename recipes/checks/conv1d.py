@@ -6,12 +6,12 @@ import check
 def run():
     import torch
     import reference
-    from causal_conv1d import causal_conv1d_fn, causal_conv1d_update
 
     reason = check.gpu_missing()
     if reason:
-        check.not_checked("causal_conv1d_fn", reason)
+        check.not_checked("causal_conv1d_fn", reason, gpu_is_missing=True)
         return
+    from causal_conv1d import causal_conv1d_fn, causal_conv1d_update
     limits = {torch.float32: (1e-6, 1e-5), torch.float16: (1e-3, 4e-3),
               torch.bfloat16: (8e-3, 2e-2)}
     for dtype, limit in limits.items():
@@ -22,7 +22,7 @@ def run():
                       "weight": torch.randn(dim, width, dtype=torch.float64),
                       "bias": torch.randn(dim, dtype=torch.float64)}
             short = str(dtype).split(".")[1]
-            name = f"causal_conv1d_fn {short} width {width} {activation or 'no activation'}"
+            name = f"causal_conv1d_fn {short} width {width} {activation or 'plain'}"
             with check.step(name):
                 check.run_case(
                     name, f"{short}, {batch}x{dim}x{length}", inputs,

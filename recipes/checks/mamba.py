@@ -13,7 +13,7 @@ def run(which):
     reason = check.gpu_missing()
     title = "Mamba" if which == "mamba" else "Mamba2"
     if reason:
-        check.not_checked(title, reason)
+        check.not_checked(title, reason, gpu_is_missing=True)
         return
     if which == "mamba2" and check.DEVICE != "cuda":
         check.not_checked(title, "its scan is written in Triton and needs a GPU")

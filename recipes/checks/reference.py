@@ -170,7 +170,6 @@ def worst(found, expected):
     error = torch.where(torch.isfinite(found), error, torch.full_like(error, float("inf")))
     if error.numel() == 0:
         return 0.0, None
-    flat = int(error.argmax())
-    index = [int(part) for part in torch.unravel_index(torch.tensor(flat), expected.shape)]
-    scale = float(expected.abs().max()) or 1.0
-    return float(error.reshape(-1)[flat]) / scale, index
+    largest = error.max()
+    index = [int(part) for part in torch.nonzero(error == largest)[0]]
+    return float(largest) / (float(expected.abs().max()) or 1.0), index

@@ -6,12 +6,12 @@ import check
 def run():
     import torch
     import reference
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     reason = check.gpu_missing()
     if reason:
-        check.not_checked("selective_scan_fn", reason)
+        check.not_checked("selective_scan_fn", reason, gpu_is_missing=True)
         return
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     float32 = {name: torch.float32 for name in ("A", "D", "delta_bias")}
     limits = {torch.float32: (1e-5, 1e-4), torch.float16: (2e-3, 1e-2),
               torch.bfloat16: (1.6e-2, 5e-2)}

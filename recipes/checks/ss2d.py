@@ -89,7 +89,7 @@ def run(checkout):
     yolo = load(checkout)
     reason = check.gpu_missing()
     if reason:
-        check.not_checked("SS2D", reason)
+        check.not_checked("SS2D", reason, gpu_is_missing=True)
         return
     torch.manual_seed(0)
     image = torch.randn(2, 16, 9, 7, dtype=torch.float64)

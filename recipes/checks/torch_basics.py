@@ -15,7 +15,8 @@ def run():
     with check.step("torch and the GPU"):
         reason = check.gpu_missing()
         if reason or check.DEVICE != "cuda":
-            check.not_checked("torch and the GPU", reason or "asked to run on the CPU")
+            check.not_checked("torch and the GPU", reason or "asked to run on the CPU",
+                              gpu_is_missing=bool(reason))
         else:
             begin = time.perf_counter()
             left = torch.arange(4096, dtype=torch.float64).reshape(64, 64) % 17

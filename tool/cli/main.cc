@@ -17,6 +17,7 @@ namespace {
 void declare_commands(CLI::App& app, Selected& selected) {
   add_inspect_command(app, selected);
   add_explain_command(app, selected);
+  add_verify_command(app, selected);
 }
 
 // CLI11 gives 0 for --help and --version and codes above 100 for what it could not parse.

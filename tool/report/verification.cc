@@ -14,7 +14,7 @@ namespace {
 using State = CheckOutcome::State;
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kNameWidth = 46;
+constexpr size_t kNameWidth = 44;
 
 std::string shown(std::string_view text, const TextStyle& style) {
   std::string safe = printable(text);
@@ -66,9 +66,10 @@ std::string wrong_block(const CheckOutcome& outcome, const TextStyle& style) {
   text += field("case", outcome.case_text, style);
   text += field("compared", outcome.part, style);
   text += field("found", first_bad_element(outcome), style);
-  text += field("error", outcome.error ? fmt::format("{:.2e}, limit {:.1e}", *outcome.error,
-                                                     outcome.limit.value_or(0))
-                                       : "not a finite number",
+  text += field("error",
+                outcome.error
+                    ? fmt::format("{:.2e}, limit {:.1e}", *outcome.error, outcome.limit.value_or(0))
+                    : "not a finite number",
                 style);
   text += field("wrong too", outcome.wrong_parts.size() > 1 ? join(outcome.wrong_parts, ", ") : "",
                 style);
@@ -127,9 +128,9 @@ Json outcome_json(const CheckOutcome& outcome) {
 }
 
 std::string case_xml(const CheckOutcome& outcome) {
-  std::string xml = fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.6f}\"",
-                                escape_markup(outcome.component), escape_markup(outcome.name),
-                                outcome.seconds);
+  std::string xml =
+      fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.6f}\"",
+                  escape_markup(outcome.component), escape_markup(outcome.name), outcome.seconds);
   if (outcome.state == State::kOk) return xml + "/>\n";
   if (outcome.state == State::kNotChecked) {
     return xml + fmt::format(">\n      <skipped message=\"{}\"/>\n    </testcase>\n",
@@ -217,11 +218,10 @@ std::string render_verification_junit(const Verification& verification) {
     for (const CheckOutcome& outcome : verification.outcomes) {
       if (outcome.component == component) own.push_back(outcome);
     }
-    body += fmt::format(
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
-        escape_markup(component), own.size(),
-        count_outcomes(own, State::kWrong) + count_outcomes(own, State::kFailed),
-        count_outcomes(own, State::kNotChecked));
+    body += fmt::format("  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
+                        escape_markup(component), own.size(),
+                        count_outcomes(own, State::kWrong) + count_outcomes(own, State::kFailed),
+                        count_outcomes(own, State::kNotChecked));
     for (const CheckOutcome& outcome : own) body += case_xml(outcome);
     body += "  </testsuite>\n";
   }

@@ -11,7 +11,7 @@
 namespace ssmend {
 
 struct Verification {
-  std::string environment;     // prefix of the environment whose packages ran; empty: none
+  std::string environment;          // prefix of the environment whose packages ran; empty: none
   std::vector<std::string> device;  // "GPU: NVIDIA H100, sm_90", "driver: 580.159.04", ...
   std::vector<CheckOutcome> outcomes;
   double seconds = 0;

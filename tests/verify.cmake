@@ -1,0 +1,1 @@
+ssmend_add_test(verify_packages_test SOURCES verify_packages_test.cc LIBS ssmend_verify)

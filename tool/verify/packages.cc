@@ -1,0 +1,251 @@
+#include "verify/packages.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+
+namespace ssmend {
+namespace {
+
+using Json = nlohmann::json;
+using State = CheckOutcome::State;
+
+std::string text_of(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<double> number_of(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_number()) return std::nullopt;
+  return found->get<double>();
+}
+
+std::vector<std::string> texts_of(const Json& json, const char* key) {
+  std::vector<std::string> texts;
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_array()) return texts;
+  for (const Json& entry : *found) {
+    if (entry.is_string()) texts.push_back(entry.get<std::string>());
+  }
+  return texts;
+}
+
+State state_of(const std::string& name) {
+  if (name == "ok") return State::kOk;
+  if (name == "wrong") return State::kWrong;
+  if (name == "not-checked") return State::kNotChecked;
+  return State::kFailed;
+}
+
+CheckOutcome outcome_of(const std::string& component, const Json& line) {
+  CheckOutcome outcome;
+  outcome.component = component;
+  outcome.name = text_of(line, "check");
+  outcome.state = state_of(text_of(line, "state"));
+  outcome.compared = text_of(line, "compared");
+  outcome.reason = text_of(line, "reason");
+  outcome.gpu_is_missing = line.value("gpu_is_missing", false);
+  outcome.error = number_of(line, "error");
+  outcome.limit = number_of(line, "limit");
+  outcome.seconds = number_of(line, "seconds").value_or(0);
+  outcome.case_text = text_of(line, "case");
+  outcome.part = text_of(line, "part");
+  outcome.found = text_of(line, "found");
+  outcome.expected = text_of(line, "expected");
+  outcome.bad_elements = static_cast<uint64_t>(number_of(line, "bad").value_or(0));
+  outcome.all_elements = static_cast<uint64_t>(number_of(line, "of").value_or(0));
+  outcome.wrong_parts = texts_of(line, "wrong_parts");
+  const auto index = line.find("index");
+  if (index != line.end() && index->is_array()) {
+    for (const Json& part : *index) {
+      if (part.is_number_integer()) outcome.index.push_back(part.get<int64_t>());
+    }
+  }
+  return outcome;
+}
+
+std::string last_line(const std::string& text) {
+  std::string last;
+  for (const std::string& line : split_lines(text)) {
+    if (!trim(line).empty()) last = std::string(trim(line));
+  }
+  return last;
+}
+
+// Why the process itself is a failure; empty where it ended as it should.
+std::string abnormal_end(const ProcessResult& result) {
+  if (result.timed_out) return fmt::format("no answer within {:.0f} s", result.seconds);
+  if (result.signal != 0) {
+    return fmt::format("killed by signal {} ({})", result.signal, ::strsignal(result.signal));
+  }
+  if (result.exit_code == 0) return "";
+  const std::string said = last_line(result.standard_error);
+  return fmt::format("exit {}{}", result.exit_code, said.empty() ? "" : ": " + said);
+}
+
+CheckOutcome not_checked(const CheckScript& script, std::string reason) {
+  CheckOutcome outcome;
+  outcome.component = script.component;
+  outcome.name = script.component;
+  if (!script.arguments.empty() && script.arguments.back() != script.component) {
+    outcome.name += " " + script.arguments.back();
+  }
+  outcome.state = State::kNotChecked;
+  outcome.reason = std::move(reason);
+  return outcome;
+}
+
+CheckScript script_of(const Json& row, const std::string& directory) {
+  CheckScript script;
+  script.component = text_of(row, "name");
+  const std::string file = text_of(row, "script");
+  if (!file.empty()) script.file = path_join(directory, file);
+  script.arguments = texts_of(row, "arguments");
+  script.modules = texts_of(row, "modules");
+  script.needs_checkout = row.value("needs_checkout", false);
+  script.timeout_seconds = number_of(row, "timeout_seconds").value_or(300);
+  return script;
+}
+
+// Why there is nothing to run; empty where there is.
+std::string obstacle(const Disk& disk, const Environment& environment, const CheckScript& script,
+                     const PackageCheckRequest& request) {
+  if (environment.python.executable.empty()) return "the environment has no interpreter to run";
+  if (disk.is_mounted_root()) return "a mounted root file system is never run";
+  for (const std::string& module : script.modules) {
+    if (environment.find_module(disk, module).empty()) return module + " is not installed";
+  }
+  if (script.needs_checkout && request.yolo_checkout.empty()) {
+    return "no Mamba-YOLO checkout given (--yolo DIR)";
+  }
+  return "";
+}
+
+std::vector<CheckOutcome> run_script(Process& process, const Environment& environment,
+                                     const CheckScript& script,
+                                     const PackageCheckRequest& request) {
+  ProcessRequest run;
+  // -B: a check must not leave bytecode behind in the environment that it looks at.
+  run.argv = {environment.python.executable, "-B", "-X", "faulthandler", script.file};
+  run.argv.insert(run.argv.end(), script.arguments.begin(), script.arguments.end());
+  if (script.needs_checkout) run.argv.push_back(request.yolo_checkout);
+  run.extra_environment = {"SSMEND_CHECK_DEVICE=" + request.device, "PYTHONUNBUFFERED=1"};
+  run.unset_environment = {"PYTHONSTARTUP", "PYTHONINSPECT"};
+  run.timeout_seconds =
+      request.timeout_seconds > 0 ? request.timeout_seconds : script.timeout_seconds;
+  if (request.on_step) {
+    run.on_line = [&](std::string_view line) {
+      const Json json = Json::parse(line, nullptr, false);
+      if (!json.is_object()) return;
+      const std::string step = text_of(json, "step");
+      if (!step.empty() && step != "start") request.on_step(script.component, step);
+    };
+    request.on_step(script.component, "starting");
+  }
+  Result<ProcessResult> result = process.run(run);
+  if (!result.ok()) {
+    CheckOutcome failed = not_checked(script, format_error(result.error()));
+    failed.state = State::kFailed;
+    return {failed};
+  }
+  return read_check_output(script.component, *result);
+}
+
+}  // namespace
+
+const char* check_state_name(CheckOutcome::State state) {
+  switch (state) {
+    case State::kOk:
+      return "ok";
+    case State::kWrong:
+      return "wrong";
+    case State::kFailed:
+      return "failed";
+    case State::kNotChecked:
+      return "not-checked";
+  }
+  return "failed";
+}
+
+Result<std::vector<CheckScript>> load_check_scripts(const Disk& disk,
+                                                    const std::string& directory) {
+  const std::string path = path_join(directory, "checks.json");
+  const Result<std::string> content = disk.read(path);
+  if (!content.ok()) return Error(content.error()).with_context("the table of checks is missing");
+  const Json json = Json::parse(*content, nullptr, false);
+  if (!json.is_object() || text_of(json, "schema") != "ssmend/checks/1") {
+    return Error(path + ": is no ssmend/checks/1 document");
+  }
+  std::vector<CheckScript> scripts;
+  const auto rows = json.find("components");
+  if (rows == json.end() || !rows->is_array()) return Error(path + ": has no list `components`");
+  for (const Json& row : *rows) {
+    CheckScript script = row.is_object() ? script_of(row, directory) : CheckScript{};
+    if (script.component.empty() || script.file.empty()) {
+      return Error(fmt::format("{}: row {} has no name or no script", path, scripts.size() + 1));
+    }
+    scripts.push_back(std::move(script));
+  }
+  return scripts;
+}
+
+std::vector<std::string> component_names(const std::vector<CheckScript>& scripts) {
+  std::vector<std::string> names;
+  for (const CheckScript& script : scripts) {
+    if (std::find(names.begin(), names.end(), script.component) == names.end()) {
+      names.push_back(script.component);
+    }
+  }
+  return names;
+}
+
+std::vector<CheckOutcome> read_check_output(const std::string& component,
+                                            const ProcessResult& result) {
+  std::vector<CheckOutcome> outcomes;
+  std::string step;
+  for (const std::string& line : split_lines(result.standard_output)) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object()) continue;  // the last line of a process that was killed may be half
+    if (json.contains("step")) {
+      step = text_of(json, "step");
+    } else if (json.contains("check")) {
+      outcomes.push_back(outcome_of(component, json));
+    }
+  }
+  std::string reason = abnormal_end(result);
+  if (reason.empty() && outcomes.empty()) reason = "ended without a result";
+  if (reason.empty()) return outcomes;
+  CheckOutcome failed;
+  failed.component = component;
+  failed.name = step.empty() || step == "start" ? component : step;
+  failed.reason = step.empty() ? reason + " before the first step" : reason + " during this step";
+  failed.seconds = result.seconds;
+  outcomes.push_back(std::move(failed));
+  return outcomes;
+}
+
+std::vector<CheckOutcome> check_packages(Process& process, const Disk& disk,
+                                         const Environment& environment,
+                                         const std::vector<CheckScript>& scripts,
+                                         const PackageCheckRequest& request) {
+  std::vector<CheckOutcome> outcomes;
+  for (const CheckScript& script : scripts) {
+    const std::vector<std::string>& wanted = request.components;
+    const bool chosen = std::find(wanted.begin(), wanted.end(), script.component) != wanted.end();
+    if (!wanted.empty() && !chosen) continue;
+    if (std::string reason = obstacle(disk, environment, script, request); !reason.empty()) {
+      outcomes.push_back(not_checked(script, std::move(reason)));
+      continue;
+    }
+    std::vector<CheckOutcome> more = run_script(process, environment, script, request);
+    outcomes.insert(outcomes.end(), more.begin(), more.end());
+  }
+  return outcomes;
+}
+
+}  // namespace ssmend

@@ -1,0 +1,52 @@
+// What the installed packages compute: scripts of recipes/checks run by the target's own
+// interpreter, one process each, so that a crash costs one script and is told with its last step.
+// Only here is the target's code run. recipes/checks/check.py says what the scripts write.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/disk.h"
+#include "base/process.h"
+#include "base/result.h"
+#include "environment/environment.h"
+#include "verify/check_outcome.h"
+
+namespace ssmend {
+
+// One row of recipes/checks/checks.json.
+struct CheckScript {
+  std::string component;
+  std::string file;  // absolute path
+  std::vector<std::string> arguments;
+  std::vector<std::string> modules;  // without one of these there is nothing to check
+  bool needs_checkout = false;       // takes the Mamba-YOLO folder as its last argument
+  double timeout_seconds = 300;
+};
+
+// `directory` is on the running system: ssmend's own recipes/checks.
+Result<std::vector<CheckScript>> load_check_scripts(const Disk& disk, const std::string& directory);
+
+// The component names in the order of the table, each once.
+std::vector<std::string> component_names(const std::vector<CheckScript>& scripts);
+
+struct PackageCheckRequest {
+  std::vector<std::string> components;  // empty: all of them
+  std::string yolo_checkout;            // --yolo DIR, absolute
+  std::string device = "cuda";          // torch device type; "cpu" for a binary made for the CPU
+  double timeout_seconds = 0;           // of one script; 0: the table's
+  // Told of every step before it runs; may be empty.
+  std::function<void(const std::string& component, const std::string& step)> on_step;
+};
+
+std::vector<CheckOutcome> check_packages(Process& process, const Disk& disk,
+                                         const Environment& environment,
+                                         const std::vector<CheckScript>& scripts,
+                                         const PackageCheckRequest& request);
+
+// Reads what one script wrote, as far as it came; exposed for tests. `result` says how it ended.
+std::vector<CheckOutcome> read_check_output(const std::string& component,
+                                            const ProcessResult& result);
+
+}  // namespace ssmend
