@@ -1,0 +1,35 @@
+// ElfFacts with a hash table over what the file defines: symbol binding asks each file of a scope
+// for each name, so the question must cost a few nanoseconds. Inside tool/loader only.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "elf/elf_facts.h"
+
+namespace ssmend {
+
+struct IndexedFile {
+  ElfFacts facts;
+
+  // What a symbol needs of its definition.
+  struct Wanted {
+    std::string_view name;
+    std::string_view version;  // empty: unversioned
+    uint32_t gnu_hash = 0;
+    std::string_view version_file;  // VERNEED's file for that version
+  };
+  enum class Match { kNone, kYes, kAbort };
+  // glibc's check_match (elf/dl-lookup.c). kAbort: a versioned reference into the library that was
+  // to have the version and has none at all, which ends the process up to glibc 2.40.
+  [[nodiscard]] Match find(const Wanted& wanted, bool named_by_version_file) const;
+
+  void build_index();
+
+ private:
+  std::vector<uint32_t> table_;  // symbol number + 1 by hash, open addressing; 0 is empty
+  uint32_t mask_ = 0;
+};
+
+}  // namespace ssmend
