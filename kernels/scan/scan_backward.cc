@@ -1,0 +1,217 @@
+// The backward launcher: the states before every tile, the gradients, their sums.
+#include <initializer_list>
+
+#include "scan/scan_launch.h"
+
+namespace ssm {
+namespace {
+
+constexpr char kUnit[] = "scan_backward";
+Kernel wide_kernels[3] = {
+    {kUnit, "scan_backward_f32"}, {kUnit, "scan_backward_f16"}, {kUnit, "scan_backward_bf16"}};
+Kernel narrow_kernels[3] = {{kUnit, "scan_backward_narrow_f32"},
+                            {kUnit, "scan_backward_narrow_f16"},
+                            {kUnit, "scan_backward_narrow_bf16"}};
+Kernel finish_kernel = {"scan_finish", "scan_finish"};
+Kernel clear_kernel = {"scan_finish", "scan_clear"};
+
+// Where the workspace holds what; offsets in floats, each on 256 bytes.
+struct Workspace {
+  int64_t tile_states = 0, dA = 0, dB = 0, dC = 0, dD = 0, ddelta_bias = 0, floats = 0;
+  int64_t dB_count = 0, dC_count = 0;  // of one part
+  int64_t tiles = 0;
+};
+
+Workspace lay_out(const ssm_scan_backward_args& args, const ScanSizes& sizes,
+                  const ScanBackwardPlan& plan) {
+  Workspace w;
+  const auto take = [&](int64_t floats) {
+    const int64_t at = w.floats;
+    w.floats += (floats + 63) / 64 * 64;
+    return at;
+  };
+  const int64_t channels = sizes.batch * sizes.dim;
+  const auto factor = [&](const ssm_tensor& tensor, int64_t* count) {
+    const bool variable = tensor.rank == 4;
+    *count = variable ? sizes.batch * sizes.groups * sizes.states * sizes.length
+                      : sizes.dim * sizes.states;
+    return take(variable ? *count * plan.slots : channels * sizes.states);
+  };
+  w.tiles = (sizes.length + plan.tile - 1) / plan.tile;
+  w.tile_states = take(channels * w.tiles * sizes.states);
+  w.dA = take(channels * sizes.states);
+  w.dB = factor(args.in.B, &w.dB_count);  // dC follows: both are cleared at once
+  w.dC = factor(args.in.C, &w.dC_count);
+  w.dD = take(channels);
+  w.ddelta_bias = take(channels);
+  return w;
+}
+
+ssm_status check_gradient(const char* name, const ssm_tensor& gradient, const ssm_tensor& of,
+                          int device) {
+  if (gradient.dtype != of.dtype && gradient.dtype != SSM_FLOAT32) {
+    return fail(SSM_INVALID_ARGUMENT, "%s: dtype is %s, expected %s or float32", name,
+                dtype_name(gradient.dtype), dtype_name(of.dtype));
+  }
+  Expected expected = {name, &gradient, gradient.dtype, of.rank, {}, false};
+  for (int i = 0; i < of.rank; ++i) expected.size[i] = of.size[i];
+  SSM_TRY(check_tensor(expected, device));
+  int64_t stride = 1;
+  for (int i = of.rank - 1; i >= 0; --i) {
+    if (gradient.size[i] > 1 && gradient.stride[i] != stride) {
+      return fail(SSM_INVALID_ARGUMENT, "%s: stride(%d) is %lld, expected %lld (contiguous)", name,
+                  i, static_cast<long long>(gradient.stride[i]), static_cast<long long>(stride));
+    }
+    stride *= gradient.size[i];
+  }
+  return SSM_OK;
+}
+
+ssm_status check(const ssm_scan_backward_args& args, ScanSizes* sizes) {
+  const int device = args.in.u.device;
+  SSM_TRY(check_scan_inputs(args.in, device, sizes));
+  const int dtype = args.in.u.dtype;
+  const bool gated = present(args.in.z);
+  const int dout_dtype = args.dout.dtype == SSM_FLOAT32 ? static_cast<int>(SSM_FLOAT32) : dtype;
+  SSM_TRY(check_scan_rows("dout", args.dout, dout_dtype, *sizes, device, false));
+  SSM_TRY(check_saved_states(args.x, *sizes, device, true));
+  SSM_TRY(check_scan_rows("out", args.out, dtype, *sizes, device, !gated));
+  SSM_TRY(check_scan_rows("du", args.du, dtype, *sizes, device, false));
+  SSM_TRY(check_scan_rows("ddelta", args.ddelta, dtype, *sizes, device, false));
+  SSM_TRY(check_scan_rows("dz", args.dz, dtype, *sizes, device, !gated));
+  SSM_TRY(check_scan_rows("out_z", args.out_z, dtype, *sizes, device, true));
+  SSM_TRY(check_gradient("dA", args.dA, args.in.A, device));
+  SSM_TRY(check_gradient("dB", args.dB, args.in.B, device));
+  SSM_TRY(check_gradient("dC", args.dC, args.in.C, device));
+  SSM_TRY(
+      check_tensor({"dD", &args.dD, SSM_FLOAT32, 1, {sizes->dim}, !present(args.in.D)}, device));
+  SSM_TRY(check_tensor({"ddelta_bias",
+                        &args.ddelta_bias,
+                        SSM_FLOAT32,
+                        1,
+                        {sizes->dim},
+                        !present(args.in.delta_bias)},
+                       device));
+  if (sizes->batch > kMaxGridY) {
+    return fail(SSM_INVALID_ARGUMENT, "u: batch %lld, expected at most %lld",
+                static_cast<long long>(sizes->batch), static_cast<long long>(kMaxGridY));
+  }
+  return SSM_OK;
+}
+
+ssm_status plan_of(const ssm_scan_backward_args& args, const ScanSizes& sizes, ScanShape* shape,
+                   ScanBackwardPlan* plan) {
+  const ssm_device* facts = nullptr;
+  SSM_TRY(device_facts(args.in.u.device, &facts));
+  *shape = make_shape(args.in, sizes, facts->multiprocessors);
+  *plan = plan_backward(*shape, args.deterministic != 0);
+  return SSM_OK;
+}
+
+// The forward recurrence without its output; chunks side by side where x has their first states.
+ssm_status launch_states(const ssm_scan_backward_args& args, const ScanShape& shape,
+                         const ScanSizes& sizes, const ScanParams& base) {
+  ScanParams params = base;
+  const bool chunked = present(args.x) && sizes.chunks > 1;
+  const ScanPlan plan = plan_forward(shape, chunked);
+  params.z = params.out = params.out_z = ScanRows{};
+  params.x = chunked ? static_cast<float*>(args.x.data) : nullptr;
+  params.chunked = chunked;
+  params.time_warps = plan.time_warps;
+  return launch_scan(plan, args.in.u.dtype, args.queue, params, chunked ? sizes.chunks : 1);
+}
+
+ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& sizes,
+                         const Workspace& w, const ScanBackwardPlan& plan, const float* floats) {
+  const auto sum = [&](const ssm_tensor& out, int64_t at, int64_t parts, int64_t count) {
+    return ScanSum{floats + at, out.data, parts, count, out.dtype};
+  };
+  const int64_t B_parts = args.in.B.rank == 4 ? plan.slots : sizes.batch;
+  const int64_t C_parts = args.in.C.rank == 4 ? plan.slots : sizes.batch;
+  ScanFinishParams finish = {};
+  finish.sums[0] = sum(args.dB, w.dB, B_parts, w.dB_count);
+  finish.sums[1] = sum(args.dC, w.dC, C_parts, w.dC_count);
+  finish.sums[2] = sum(args.dA, w.dA, sizes.batch, sizes.dim * sizes.states);
+  finish.sums[3] = sum(args.dD, w.dD, sizes.batch, sizes.dim);
+  finish.sums[4] = sum(args.ddelta_bias, w.ddelta_bias, sizes.batch, sizes.dim);
+  int64_t most = 0;
+  for (const ScanSum& one : finish.sums) most = one.count > most ? one.count : most;
+  const int64_t blocks = (most + 255) / 256;
+  const unsigned grid = static_cast<unsigned>(blocks < 4096 ? blocks : 4096);
+  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, 0, finish);
+}
+
+}  // namespace
+}  // namespace ssm
+
+ssm_status ssm_scan_backward_workspace_bytes(const ssm_scan_backward_args* args, uint64_t* bytes) {
+  using namespace ssm;
+  *bytes = 0;
+  ScanSizes sizes;
+  SSM_TRY(check_scan_inputs(args->in, args->in.u.device, &sizes));
+  ScanShape shape;
+  ScanBackwardPlan plan;
+  SSM_TRY(plan_of(*args, sizes, &shape, &plan));
+  *bytes = static_cast<uint64_t>(lay_out(*args, sizes, plan).floats) * sizeof(float);
+  return SSM_OK;
+}
+
+ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
+  using namespace ssm;
+  const ssm_scan_backward_args& args = *arguments;
+  ScanSizes sizes;
+  SSM_TRY(check(args, &sizes));
+  ScanShape shape;
+  ScanBackwardPlan plan;
+  SSM_TRY(plan_of(args, sizes, &shape, &plan));
+  const Workspace w = lay_out(args, sizes, plan);
+  const uint64_t needed = static_cast<uint64_t>(w.floats) * sizeof(float);
+  if (args.workspace_bytes < needed) {
+    return fail(SSM_INVALID_ARGUMENT, "workspace: %llu bytes, expected %llu",
+                static_cast<unsigned long long>(args.workspace_bytes),
+                static_cast<unsigned long long>(needed));
+  }
+  float* floats = static_cast<float*>(args.workspace);
+  if (sizes.batch == 0 || sizes.dim == 0 || sizes.length == 0) {
+    sizes.batch = 0;  // sums of nothing: zeros
+    plan.slots = 0;
+    return launch_finish(args, sizes, w, plan, floats);
+  }
+
+  ScanParams params = make_scan_params(args.in, sizes);
+  params.tile_states = floats + w.tile_states;
+  params.tiles = w.tiles;
+  SSM_TRY(launch_states(args, shape, sizes, params));
+
+  if (plan.atomic) {
+    const ScanClearParams clear = {floats + w.dB, w.dD - w.dB};
+    SSM_TRY(launch(clear_kernel, args.queue, Dim3{1024, 1, 1}, Dim3{256, 1, 1}, 0, clear));
+  }
+  ScanBackwardParams backward = {};
+  params.out = make_rows(args.out);
+  params.out_z = make_rows(args.out_z);
+  params.out_is_float = args.dout.dtype == SSM_FLOAT32;
+  params.time_warps = plan.time_warps;
+  params.channels_per_warp = plan.channels_per_warp;
+  for (const ssm_tensor* rows :
+       {&args.out, &args.out_z, &args.dout, &args.du, &args.ddelta, &args.dz}) {
+    params.rows_aligned = params.rows_aligned && rows_16_bytes(*rows);
+  }
+  backward.scan = params;
+  backward.dout = make_rows(args.dout);
+  backward.du = make_rows(args.du);
+  backward.ddelta = make_rows(args.ddelta);
+  backward.dz = make_rows(args.dz);
+  backward.dA = floats + w.dA;
+  backward.dB = floats + w.dB;
+  backward.dC = floats + w.dC;
+  if (present(args.in.D)) backward.dD = floats + w.dD;
+  if (present(args.in.delta_bias)) backward.ddelta_bias = floats + w.ddelta_bias;
+  backward.slots = plan.slots;
+  backward.atomic = plan.atomic;
+  Kernel* kernels = plan.kernel == ScanKernel::kNarrow ? narrow_kernels : wide_kernels;
+  SSM_TRY(launch(kernels[args.in.u.dtype], args.queue,
+                 Dim3{plan.grid_x, static_cast<unsigned>(sizes.batch), 1},
+                 Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, backward));
+  return launch_finish(args, sizes, w, plan, floats);
+}

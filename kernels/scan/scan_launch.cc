@@ -1,0 +1,212 @@
+#include "scan/scan_launch.h"
+
+#include <initializer_list>
+
+namespace ssm {
+namespace {
+
+constexpr int64_t kMostStates = 256;
+
+Kernel rows_kernels[3] = {{"scan_rows", "scan_rows_f32"},
+                          {"scan_rows", "scan_rows_f16"},
+                          {"scan_rows", "scan_rows_bf16"}};
+Kernel split_kernels[3] = {{"scan_split", "scan_split_f32"},
+                           {"scan_split", "scan_split_f16"},
+                           {"scan_split", "scan_split_bf16"}};
+Kernel narrow_kernels[3] = {{"scan_split", "scan_narrow_f32"},
+                            {"scan_split", "scan_narrow_f16"},
+                            {"scan_split", "scan_narrow_bf16"}};
+
+ssm_status unit_length_stride(const char* name, const ssm_tensor& tensor) {
+  const int last = tensor.rank - 1;
+  if (!present(tensor) || tensor.stride[last] == 1 || tensor.size[last] <= 1) return SSM_OK;
+  return fail(SSM_INVALID_ARGUMENT, "%s: stride(%d) is %lld, expected 1 along the length", name,
+              last, static_cast<long long>(tensor.stride[last]));
+}
+
+ssm_status check_factor(const char* name, const ssm_tensor& factor, const ssm_tensor& u,
+                        const ssm_tensor& A, ScanSizes* sizes) {
+  if (factor.rank == 2) {
+    return check_tensor({name, &factor, A.dtype, 2, {sizes->dim, sizes->states}, false}, u.device);
+  }
+  const int64_t length = sizes->length * (sizes->complex ? 2 : 1);
+  SSM_TRY(check_tensor(
+      {name, &factor, u.dtype, 4, {sizes->batch, -1, sizes->states, length}, false}, u.device));
+  const int64_t groups = factor.size[1];
+  if (groups < 1 || sizes->dim % groups != 0) {
+    return fail(SSM_INVALID_ARGUMENT, "%s: %lld groups, expected a divisor of the %lld channels",
+                name, static_cast<long long>(groups), static_cast<long long>(sizes->dim));
+  }
+  if (sizes->groups != 0 && sizes->groups != groups) {
+    return fail(SSM_INVALID_ARGUMENT, "%s: %lld groups, expected %lld as B", name,
+                static_cast<long long>(groups), static_cast<long long>(sizes->groups));
+  }
+  sizes->groups = groups;
+  return unit_length_stride(name, factor);
+}
+
+ScanFactor make_factor(const ssm_tensor& tensor) {
+  ScanFactor factor = {};
+  factor.data = tensor.data;
+  factor.variable = tensor.rank == 4;
+  if (factor.variable) {
+    factor.batch_stride = tensor.stride[0];
+    factor.row_stride = tensor.stride[1];
+    factor.state_stride = tensor.stride[2];
+    factor.aligned = rows_16_bytes(tensor);
+  } else {
+    factor.row_stride = tensor.stride[0];
+    factor.state_stride = tensor.stride[1];
+  }
+  return factor;
+}
+
+}  // namespace
+
+ssm_status check_scan_rows(const char* name, const ssm_tensor& tensor, int dtype,
+                           const ScanSizes& sizes, int device, bool optional) {
+  SSM_TRY(check_tensor({name, &tensor, dtype, 3, {sizes.batch, sizes.dim, sizes.length}, optional},
+                       device));
+  return unit_length_stride(name, tensor);
+}
+
+ssm_status check_saved_states(const ssm_tensor& x, const ScanSizes& sizes, int device,
+                              bool optional) {
+  const int64_t last = 2 * sizes.states;
+  SSM_TRY(check_tensor({"x",
+                        &x,
+                        sizes.complex ? SSM_COMPLEX64 : SSM_FLOAT32,
+                        4,
+                        {sizes.batch, sizes.dim, sizes.chunks, last},
+                        optional},
+                       device));
+  if (!present(x)) return SSM_OK;
+  int64_t stride = 1;
+  for (int i = 3; i >= 0; --i) {
+    if (x.size[i] > 1 && x.stride[i] != stride) {
+      return fail(SSM_INVALID_ARGUMENT, "x: stride(%d) is %lld, expected %lld (contiguous)", i,
+                  static_cast<long long>(x.stride[i]), static_cast<long long>(stride));
+    }
+    stride *= x.size[i];
+  }
+  return SSM_OK;
+}
+
+ssm_status check_scan_inputs(const ssm_scan_inputs& in, int device, ScanSizes* sizes) {
+  SSM_TRY(check_tensor({"u", &in.u, -1, 3, {-1, -1, -1}, false}, device));
+  sizes->batch = in.u.size[0];
+  sizes->dim = in.u.size[1];
+  sizes->length = in.u.size[2];
+  sizes->chunks = (sizes->length + kScanChunk - 1) / kScanChunk;
+  sizes->complex = in.A.dtype == SSM_COMPLEX64;
+  SSM_TRY(unit_length_stride("u", in.u));
+  SSM_TRY(check_tensor(
+      {"A", &in.A, sizes->complex ? SSM_COMPLEX64 : SSM_FLOAT32, 2, {sizes->dim, -1}, false},
+      device));
+  sizes->states = in.A.size[1];
+  if (sizes->states < 1 || sizes->states > kMostStates) {
+    return fail(SSM_INVALID_ARGUMENT, "A: %lld states, expected 1 to %d",
+                static_cast<long long>(sizes->states), static_cast<int>(kMostStates));
+  }
+  if (sizes->length >= int64_t{1} << 30) {
+    return fail(SSM_INVALID_ARGUMENT, "u: length %lld, expected less than 2^30",
+                static_cast<long long>(sizes->length));
+  }
+  SSM_TRY(check_tensor(
+      {"delta", &in.delta, in.u.dtype, 3, {sizes->batch, -1, sizes->length}, false}, device));
+  SSM_TRY(unit_length_stride("delta", in.delta));
+  const int64_t delta_rows = in.delta.size[1];
+  if (sizes->dim > 0 && (delta_rows < 1 || sizes->dim % delta_rows != 0)) {
+    return fail(SSM_INVALID_ARGUMENT, "delta: %lld rows, expected a divisor of the %lld channels",
+                static_cast<long long>(delta_rows), static_cast<long long>(sizes->dim));
+  }
+  sizes->groups = 0;
+  SSM_TRY(check_factor("B", in.B, in.u, in.A, sizes));
+  SSM_TRY(check_factor("C", in.C, in.u, in.A, sizes));
+  if (sizes->groups == 0) sizes->groups = 1;
+  SSM_TRY(check_tensor({"D", &in.D, SSM_FLOAT32, 1, {sizes->dim}, true}, device));
+  SSM_TRY(check_tensor({"delta_bias", &in.delta_bias, SSM_FLOAT32, 1, {delta_rows}, true}, device));
+  for (const ssm_tensor* vector : {&in.D, &in.delta_bias}) {
+    if (!present(*vector) || vector->size[0] <= 1 || vector->stride[0] == 1) continue;
+    return fail(SSM_INVALID_ARGUMENT, "%s: stride(0) is %lld, expected 1",
+                vector == &in.D ? "D" : "delta_bias", static_cast<long long>(vector->stride[0]));
+  }
+  return check_scan_rows("z", in.z, in.u.dtype, *sizes, device, true);
+}
+
+ScanRows make_rows(const ssm_tensor& tensor) {
+  ScanRows rows = {};
+  rows.data = tensor.data;
+  if (present(tensor)) {
+    rows.batch_stride = tensor.stride[0];
+    rows.row_stride = tensor.stride[1];
+  }
+  return rows;
+}
+
+bool rows_near(const ScanRows& rows) { return rows.row_stride < (int64_t{1} << 27); }
+
+bool rows_16_bytes(const ssm_tensor& tensor) {
+  if (!present(tensor)) return true;
+  if (reinterpret_cast<uintptr_t>(tensor.data) % 16 != 0) return false;
+  const int64_t step = 16 / dtype_bytes(tensor.dtype);
+  for (int i = 0; i + 1 < tensor.rank; ++i) {
+    if (tensor.size[i] > 1 && tensor.stride[i] % step != 0) return false;
+  }
+  return true;
+}
+
+ScanParams make_scan_params(const ssm_scan_inputs& in, const ScanSizes& sizes) {
+  ScanParams p = {};
+  p.batch = sizes.batch;
+  p.dim = sizes.dim;
+  p.length = sizes.length;
+  p.states = static_cast<int>(sizes.states);
+  p.groups = static_cast<int>(sizes.groups);
+  p.delta_ratio = static_cast<int>(sizes.dim / in.delta.size[1]);
+  p.softplus = in.softplus;
+  p.rows_aligned = rows_16_bytes(in.u) && rows_16_bytes(in.delta) && rows_16_bytes(in.z);
+  p.time_warps = 1;
+  p.channels_per_warp = 1;
+  p.u = make_rows(in.u);
+  p.delta = make_rows(in.delta);
+  p.z = make_rows(in.z);
+  p.A = static_cast<const float*>(in.A.data);
+  p.A_row_stride = in.A.stride[0];
+  p.A_state_stride = in.A.stride[1];
+  p.B = make_factor(in.B);
+  p.C = make_factor(in.C);
+  p.D = static_cast<const float*>(in.D.data);
+  p.delta_bias = static_cast<const float*>(in.delta_bias.data);
+  return p;
+}
+
+ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int multiprocessors) {
+  ScanShape shape;
+  shape.batch = sizes.batch;
+  shape.dim = sizes.dim;
+  shape.length = sizes.length;
+  shape.states = static_cast<int>(sizes.states);
+  shape.groups = static_cast<int>(sizes.groups);
+  shape.delta_ratio = static_cast<int>(sizes.dim / in.delta.size[1]);
+  shape.variable_B = in.B.rank == 4;
+  shape.variable_C = in.C.rank == 4;
+  shape.complex = sizes.complex;
+  shape.near_rows =
+      rows_near(make_rows(in.u)) && rows_near(make_rows(in.delta)) && rows_near(make_rows(in.z));
+  shape.multiprocessors = multiprocessors;
+  return shape;
+}
+
+ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
+                       const ScanParams& params, int64_t chunks) {
+  Kernel* kernels = plan.kernel == ScanKernel::kRows     ? rows_kernels
+                    : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
+                                                         : split_kernels;
+  return launch(
+      kernels[dtype], queue,
+      Dim3{plan.grid_x, static_cast<unsigned>(params.batch), static_cast<unsigned>(chunks)},
+      Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params);
+}
+
+}  // namespace ssm
