@@ -22,7 +22,10 @@ struct CallSite {
   std::string function;  // "causal_conv1d_fwd"
   int arguments = 0;
   bool star = false;  // *args or **kwargs: the number is not known
-  std::string text;   // "(x, conv1d_weight, conv1d_bias, None, None, None, True)", one line
+  // Reached only where another function is None (`f(..) if f is not None else native.g(..)`): not
+  // judged.
+  bool fallback = false;
+  std::string text;  // "(x, conv1d_weight, conv1d_bias, None, None, None, True)", one line
 };
 
 struct Inspection {

@@ -50,6 +50,12 @@ Result<ElfIdentity> read_elf_identity(const Disk& disk, const std::string& path)
   const uint64_t table = wide ? view.u64(32) : view.u32(28);
   const uint64_t entry_size = view.u16(wide ? 54 : 42);
   const int count = view.u16(wide ? 56 : 44);
+  const uint64_t sections = wide ? view.u64(40) : view.u32(32);
+  const uint64_t section_bytes =
+      uint64_t{view.u16(wide ? 58 : 46)} * uint64_t{view.u16(wide ? 60 : 48)};
+  if (sections != 0 && sections + section_bytes >= sections) {
+    identity.section_table_end = sections + section_bytes;
+  }
   for (int i = 0; i < count && i < kMaxProgramHeaders; ++i) {
     const uint64_t at = table + static_cast<uint64_t>(i) * entry_size;
     if (!view.has(at, wide ? 56 : 32)) break;

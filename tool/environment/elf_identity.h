@@ -12,9 +12,10 @@
 namespace ssmend {
 
 struct ElfIdentity {
-  int elf_class = 0;     // 32 or 64
-  uint16_t machine = 0;  // EM_*
-  std::string loader;    // PT_INTERP, empty for a library
+  int elf_class = 0;               // 32 or 64
+  uint16_t machine = 0;            // EM_*
+  std::string loader;              // PT_INTERP, empty for a library
+  uint64_t section_table_end = 0;  // 0 without a section table
 };
 
 // An error for what is no ELF file.

@@ -1,0 +1,264 @@
+// Why a module does not load for want of a library: load-order, missing-library,
+// cuda-runtime-missing, bad-file-in-path.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "diagnose/context.h"
+
+namespace ssmend {
+namespace {
+
+const ElfFacts* facts_of(const Resolution& run, const std::string& path) {
+  for (const std::shared_ptr<const ElfFacts>& facts : run.files) {
+    if (facts->path == path) return facts.get();
+  }
+  return nullptr;
+}
+
+// The loader's steps for one name, as one line: where it looked, and where there was nothing to
+// look at.
+std::string search_steps(const DiagnoseContext& context, const Resolution& run,
+                         const MissingLibrary& missing) {
+  const ElfFacts* by = facts_of(run, missing.needed_by);
+  std::vector<std::string> folders;  // of the default directories
+  for (const TriedPath& tried : missing.tried) {
+    const bool other = tried.rule.find("PATH") != std::string::npos ||
+                       tried.rule.find("cache") != std::string::npos;
+    const std::string folder(directory_name(tried.path));
+    if (!other && (folders.empty() || folders.back() != folder)) folders.push_back(folder);
+  }
+  const auto raw = [](bool has, const std::string& value) {
+    return !has ? std::string("none") : value.empty() ? std::string("empty") : value;
+  };
+  std::string text = "1. RPATH: " + (by == nullptr ? "none" : raw(by->has_rpath, by->rpath));
+  text += "  2. LD_LIBRARY_PATH: " +
+          (context.options.library_path.empty() ? "not set" : context.options.library_path);
+  text += "  3. RUNPATH: " + (by == nullptr ? "none" : raw(by->has_runpath, by->runpath));
+  text += "  4. ld.so.cache";
+  text += "  5. " + (folders.empty() ? "no default folder" : join(folders, ":"));
+  return text;
+}
+
+void add_search(const DiagnoseContext& context, const Resolution& run,
+                const MissingLibrary& missing, Finding* finding) {
+  finding->evidence.push_back({"searched", search_steps(context, run, missing)});
+  std::vector<std::string> tried;
+  for (const TriedPath& path : missing.tried) {
+    tried.push_back(fmt::format("{} ({}: {})", path.path, path.rule, path.refused));
+  }
+  if (!tried.empty()) finding->evidence.push_back({"tried", join(tried, "; ")});
+}
+
+void judge_load_order(DiagnoseContext& context, const ModuleState& module) {
+  if (!module.after_torch || module.alone.missing.empty()) return;
+  // Provided after torch: named among the libraries of that run, and not missing there.
+  for (const MissingLibrary& missing : module.alone.missing) {
+    const auto still =
+        std::find_if(module.after_torch->missing.begin(), module.after_torch->missing.end(),
+                     [&](const MissingLibrary& other) { return other.name == missing.name; });
+    if (still != module.after_torch->missing.end()) continue;
+    std::string provider;
+    for (const LoadedLibrary& library : module.after_torch->libraries) {
+      if (library.name == missing.name) provider = library.path;
+    }
+    Finding finding = make_finding("load-order");
+    describe_module(context, module, &finding);
+    const std::string place =
+        provider.empty() ? "torch's libraries" : context.shown(directory_name(provider));
+    finding.title =
+        fmt::format("`{}` needs {}, found only in {}", module.subject(), missing.name, place);
+    finding.severity = Severity::kNote;
+    add_search(context, module.alone, missing, &finding);
+    finding.evidence.push_back({"alone", "does not load: " + module.alone.reason});
+    finding.evidence.push_back(
+        {"torch",
+         module.after_torch->loads
+             ? fmt::format("loads after `import torch`: {} is there by its soname", missing.name)
+             : fmt::format("{} is there after `import torch`, and the module fails for "
+                           "another reason: {}",
+                           missing.name, module.after_torch->reason)});
+    finding.meaning = fmt::format(
+        "\"{}: cannot open shared object file\" if it is imported before torch; not a missing file",
+        missing.name);
+    finding.ruled_out.push_back(
+        fmt::format("not missing: {}", provider.empty() ? missing.name : provider));
+    finding.remedies.push_back({"`import torch` first", ""});
+    finding.details.emplace_back("soname", missing.name);
+    finding.details.emplace_back("provider", provider);
+    context.add(std::move(finding));
+    return;  // the other names of torch come from the same place
+  }
+}
+
+// Which of the symbols that `by` needs from this torch library other torch libraries define.
+struct Elsewhere {
+  size_t wanted = 0;
+  size_t found = 0;
+  std::string library;  // that defines most of them
+};
+
+Elsewhere symbols_elsewhere(const DiagnoseContext& context, const ElfFacts& by,
+                            const std::string& soname) {
+  // "libc10.so" stands for namespace c10; the others define at:: and torch::.
+  const bool c10 = soname.rfind("libc10", 0) == 0;
+  const std::vector<std::string> marks =
+      c10 ? std::vector<std::string>{"3c10"} : std::vector<std::string>{"2at", "5torch"};
+  std::set<std::string_view> wanted;
+  for (const ElfSymbol& symbol : by.undefined) {
+    if (symbol.name.rfind("_Z", 0) != 0) continue;
+    for (const std::string& mark : marks) {
+      if (symbol.name.find(mark) != std::string::npos) wanted.insert(symbol.name);
+    }
+  }
+  Elsewhere answer;
+  answer.wanted = wanted.size();
+  std::set<std::string_view> all;
+  size_t most = 0;
+  for (const std::shared_ptr<const ElfFacts>& library : context.torch.libraries) {
+    size_t here = 0;
+    for (const ElfSymbol& symbol : library->defined) {
+      if (wanted.count(symbol.name) == 0) continue;
+      ++here;
+      all.insert(symbol.name);
+    }
+    if (here > most) {
+      most = here;
+      answer.library = library->path;
+    }
+  }
+  answer.found = all.size();
+  return answer;
+}
+
+// Installed libraries of the same family with another version: "libcudart.so.13 in nvidia/...".
+std::vector<std::string> same_family(const DiagnoseContext& context, const std::string& soname) {
+  const std::string family = soname.substr(0, soname.find(".so")) + ".so";
+  std::vector<std::string> found;
+  for (const NativeFile& file : context.environment().native_files) {
+    const std::string_view name = base_name(file.path);
+    if (name.substr(0, family.size()) == family) found.push_back(context.shown(file.path));
+  }
+  for (const char* folder : {"/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib",
+                             "/usr/local/cuda/targets/aarch64-linux/lib"}) {
+    const Result<std::vector<DirectoryEntry>> entries = context.disk.list(folder);
+    if (!entries.ok()) continue;
+    for (const DirectoryEntry& entry : *entries) {
+      if (entry.name.rfind(family + ".", 0) == 0) found.push_back(path_join(folder, entry.name));
+    }
+  }
+  return found;
+}
+
+void explain_torch_library(DiagnoseContext& context, const Resolution& run,
+                           const MissingLibrary& missing, Finding* finding) {
+  const ElfFacts* by = facts_of(run, missing.needed_by);
+  if (!context.torch.there()) {
+    finding->evidence.push_back({"torch", "not installed in this environment"});
+    finding->remedies.push_back({"install torch, then inspect once more", "torch"});
+    return;
+  }
+  const std::string path = path_join(context.torch.library_directory, missing.name);
+  finding->evidence.push_back(
+      {"torch", fmt::format("{} {}; {} is {}", context.shown(context.torch.library_directory),
+                            context.torch.version.empty() ? "of an unknown torch"
+                                                          : "of torch " + context.torch.version,
+                            missing.name, context.disk.exists(path) ? "there" : "not in it")});
+  if (by == nullptr) return;
+  const Elsewhere elsewhere = symbols_elsewhere(context, *by, missing.name);
+  if (elsewhere.wanted != 0 && elsewhere.found == elsewhere.wanted) {
+    finding->evidence.push_back(
+        {"symbols", fmt::format("all {} that are needed of it are defined in {}", elsewhere.wanted,
+                                context.shown(elsewhere.library))});
+    finding->details.emplace_back("symbols_elsewhere", elsewhere.library);
+    finding->remedies.push_back({fmt::format("a library named {} whose only need is {}",
+                                             missing.name, base_name(elsewhere.library)),
+                                 "one new file in torch/lib"});
+  } else {
+    finding->evidence.push_back(
+        {"symbols", fmt::format("of the {} that are needed of it, {} are defined in another "
+                                "library of torch",
+                                elsewhere.wanted, elsewhere.found)});
+    finding->ruled_out.emplace_back("not the import order: no torch library brings it");
+  }
+  if (context.torch.distribution != nullptr) {
+    finding->remedies.push_back(
+        {fmt::format("`pip install --force-reinstall --no-deps torch=={}`", context.torch.version),
+         "torch"});
+  }
+}
+
+void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingLibrary& missing) {
+  const Resolution& run = module.best();
+  const LibrarySource source = library_source(missing.name);
+  // A mounted root without a system in it says nothing about the system's libraries.
+  const bool system_unknown = !context.environment().host.loader.known();
+  if (system_unknown &&
+      (source.kind == LibraryKind::kSystem || source.kind == LibraryKind::kDriver ||
+       source.kind == LibraryKind::kUnknown)) {
+    return;
+  }
+  const char* code = "missing-library";
+  if (missing.fatal_file) code = "bad-file-in-path";
+  if (!missing.fatal_file && source.kind == LibraryKind::kCuda) code = "cuda-runtime-missing";
+  if (!missing.fatal_file && source.kind == LibraryKind::kPython) code = "python-abi";
+  Finding finding = make_finding(code);
+  describe_module(context, module, &finding);
+  module.explained = true;
+  finding.details.emplace_back("soname", missing.name);
+  const bool direct = missing.needed_by == module.file->path;
+  finding.title = fmt::format("`{}` needs {}, which is not found", module.subject(), missing.name);
+  finding.meaning = fmt::format("ImportError: {}: cannot open shared object file", missing.name);
+  if (missing.fatal_file && !missing.tried.empty()) {
+    const TriedPath& last = missing.tried.back();
+    finding.title = fmt::format("`{}` needs {}, and the loader stops at {}: {}", module.subject(),
+                                missing.name, context.shown(last.path), last.refused);
+    finding.meaning = "The load ends there; files in later places are not looked at.";
+    finding.remedies.push_back({"remove or replace " + last.path, "one file"});
+  }
+  if (!direct) finding.evidence.push_back({"needed by", context.shown(missing.needed_by)});
+  add_search(context, run, missing, &finding);
+  if (source.kind == LibraryKind::kTorch) explain_torch_library(context, run, missing, &finding);
+  if (source.kind == LibraryKind::kCuda) {
+    const std::string major = soname_major(missing.name);
+    const std::vector<std::string> have = same_family(context, missing.name);
+    finding.title = fmt::format("`{}` needs {} of CUDA {}, which is not found", module.subject(),
+                                missing.name, major.empty() ? "?" : major);
+    finding.evidence.push_back(
+        {"installed", have.empty() ? "no version of this library" : list_some(have, 4)});
+    finding.details.emplace_back("cuda_major", major);
+  }
+  if (source.kind == LibraryKind::kDriver && !context.environment().host.driver.known()) {
+    // Building an image or looking at a machine without its GPU: not a fault of the environment.
+    finding.severity = Severity::kWarning;
+    finding.evidence.push_back({"driver", context.environment().host.driver.source});
+  }
+  if (source.kind != LibraryKind::kTorch && !source.source.empty()) {
+    finding.remedies.push_back({"it comes with: " + source.source, "one package"});
+  }
+  const NativeModuleInfo* known = knowledge().native_module(module.name);
+  if (known != nullptr && known->in_kernel_library) {
+    finding.remedies.push_back(
+        {"`ssmend kernels install` provides the module without this library", "one module file"});
+  }
+  context.add(std::move(finding));
+}
+
+}  // namespace
+
+void judge_loading(DiagnoseContext& context) {
+  for (ModuleState& module : context.modules) {
+    if (!module.resolved || module.alone.loads || module.shadowed) continue;
+    if (module.ours) judge_load_order(context, module);
+    if (module.loads()) continue;
+    std::set<std::string> told;
+    for (const MissingLibrary& missing : module.best().missing) {
+      if (told.insert(missing.name).second) judge_missing(context, module, missing);
+    }
+  }
+}
+
+}  // namespace ssmend
