@@ -16,8 +16,15 @@ namespace {
 
 void declare_commands(CLI::App& app, Selected& selected) {
   add_inspect_command(app, selected);
+  add_report_command(app, selected);
   add_explain_command(app, selected);
+  add_repair_command(app, selected);
+  add_undo_command(app, selected);
+  add_status_command(app, selected);
+  add_kernels_command(app, selected);
   add_verify_command(app, selected);
+  add_resolve_command(app, selected);
+  add_contract_command(app, selected);
 }
 
 // CLI11 gives 0 for --help and --version and codes above 100 for what it could not parse.

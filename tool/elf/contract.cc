@@ -1,14 +1,16 @@
 // How names and signatures are joined.
 //
-// pybind11 stores neither a table of what it binds nor, together, a name with its type: `m.def("fwd",
-// &f, "doc")` leaves the texts "fwd" and "doc", the mangled type of &f and a format string, each on
-// its own. The function itself is in .dynsym under its C++ name unless the build hides it. So a bound
-// function is, in this order:
+// pybind11 stores neither a table of what it binds nor, together, a name with its type:
+// `m.def("fwd", &f, "doc")` leaves the texts "fwd" and "doc", the mangled type of &f and a format
+// string, each on its own. The function itself is in .dynsym under its C++ name unless the build
+// hides it. So a bound function is, in this order:
 //   1. what the code of the module's initialiser hands to pybind11, name and type in the same call
 //      (elf/contract_code.cc): the only witness that joins both;
-//   2. a function of the symbol table whose parameters are those of a type found, and whose C++ name,
+//   2. a function of the symbol table whose parameters are those of a type found, and whose C++
+//   name,
 //      or the end of it after a '_', is a text of the module ("selective_scan_fwd" bound as "fwd");
-//   3. without types (another binding generator, RTTI off): a function of the symbol table at global
+//   3. without types (another binding generator, RTTI off): a function of the symbol table at
+//   global
 //      scope whose C++ name is a text of the module.
 #include "elf/contract.h"
 
@@ -107,9 +109,9 @@ BoundFunction make_function(std::string name, const std::vector<std::string>& pa
 }
 
 bool is_end_of(std::string_view end, std::string_view name) {
-  return name == end || (name.size() > end.size() + 1 &&
-                         name.substr(name.size() - end.size()) == end &&
-                         name[name.size() - end.size() - 1] == '_');
+  return name == end ||
+         (name.size() > end.size() + 1 && name.substr(name.size() - end.size()) == end &&
+          name[name.size() - end.size() - 1] == '_');
 }
 
 // A function of the symbol table with a type found beside it either gives one that the code binds
@@ -147,9 +149,8 @@ void join_symbols_alone(const std::vector<Candidate>& candidates,
   for (const Candidate& candidate : candidates) {
     if (!candidate.name.context.empty() || bound.count(candidate.name.base) != 0) continue;
     if (!has_string_ending(constants, candidate.name.base)) continue;
-    bound[candidate.name.base] =
-        make_function(candidate.name.base, candidate.name.parameters, "",
-                      candidate.exported ? "dynsym" : "symtab");
+    bound[candidate.name.base] = make_function(candidate.name.base, candidate.name.parameters, "",
+                                               candidate.exported ? "dynsym" : "symtab");
   }
 }
 
@@ -175,8 +176,7 @@ Result<ModuleContract> read_contract(const Disk& disk, const std::string& path) 
   const std::vector<FormatSignature> formats = find_format_signatures(constants);
   const std::vector<Candidate> candidates = collect_candidates(image, facts, sections);
   std::map<std::string, BoundFunction> bound;
-  for (BoundFunction& function :
-       read_bindings_from_code(image, facts, constants, types, formats)) {
+  for (BoundFunction& function : read_bindings_from_code(image, facts, constants, types, formats)) {
     const std::string name = function.name;
     bound.emplace(name, std::move(function));
   }

@@ -11,7 +11,7 @@ namespace ssmend {
 namespace {
 
 constexpr uint64_t kMostCodeBytes = uint64_t{64} << 20;
-constexpr int kDeepestCall = 3;       // initialiser -> module_::def -> cpp_function -> initialize
+constexpr int kDeepestCall = 3;  // initialiser -> module_::def -> cpp_function -> initialize
 constexpr size_t kLongestFunction = 4096;  // references in one function
 
 enum class Reference { kName, kType, kFormat, kCall };
@@ -56,7 +56,8 @@ bool in_code(const Landmarks& marks, uint64_t address) {
   });
 }
 
-void note_address(const Landmarks& marks, uint64_t at, uint64_t target, std::vector<Event>& events) {
+void note_address(const Landmarks& marks, uint64_t at, uint64_t target,
+                  std::vector<Event>& events) {
   if (marks.types.count(target) != 0) {
     events.push_back({at, Reference::kType, target});
   } else if (marks.formats.count(target) != 0) {
@@ -78,7 +79,8 @@ void scan_x86_64(ByteView code, uint64_t base, const Landmarks& marks, std::vect
         (code.u8(at + 2) & 0xC7) == 0x05) {
       note_address(marks, base + at, base + at + 7 + relative(at + 3), events);
     } else if (first == 0xE8) {
-      // Compilers align functions to 16: the check drops nearly all bytes that only look like calls.
+      // Compilers align functions to 16: the check drops nearly all bytes that only look like
+      // calls.
       const uint64_t target = base + at + 5 + relative(at + 1);
       if ((target & 15) == 0 && in_code(marks, target)) {
         events.push_back({base + at, Reference::kCall, target});
@@ -87,7 +89,8 @@ void scan_x86_64(ByteView code, uint64_t base, const Landmarks& marks, std::vect
   }
 }
 
-void scan_aarch64(ByteView code, uint64_t base, const Landmarks& marks, std::vector<Event>& events) {
+void scan_aarch64(ByteView code, uint64_t base, const Landmarks& marks,
+                  std::vector<Event>& events) {
   uint64_t page[32] = {};
   const auto sign_extend = [](uint64_t value, unsigned bits) {
     const uint64_t sign = uint64_t{1} << (bits - 1);
@@ -127,8 +130,8 @@ void find_type_objects(const ElfImage& image, const std::vector<FunctionType>& t
   // With DT_RELR the address stands in the data itself.
   for (const ProgramHeader& segment : image.segments()) {
     if (segment.type != PT_LOAD || (segment.flags & PF_W) == 0) continue;
-    const std::string data = image.read_offset(segment.offset, std::min<uint64_t>(
-                                                   segment.file_size_bytes, 16 << 20));
+    const std::string data =
+        image.read_offset(segment.offset, std::min<uint64_t>(segment.file_size_bytes, 16 << 20));
     ByteView words = image.view(data);
     for (uint64_t at = 8; words.has(at, 8); at += 8) {
       const auto found = by_name.find(words.u64(at));

@@ -66,8 +66,8 @@ struct ElfFacts {
 
   ElfState state = ElfState::kNotElf;
   int system_errno = 0;  // with kUnreadable
-  std::string problem;  // the error text of style.md, 4, where state is not kOk; may be set with
-                        // kOk for a damaged part (say, a symbol table that ends early)
+  std::string problem;   // the error text of style.md, 4, where state is not kOk; may be set with
+                         // kOk for a damaged part (say, a symbol table that ends early)
 
   int elf_class = 0;  // 32 or 64
   bool big_endian = false;

@@ -37,8 +37,8 @@ bool ElfImage::read_headers(ElfFacts& facts) {
   if (head_.compare(0, SELFMAG, ELFMAG, std::min<size_t>(head_.size(), SELFMAG)) != 0 ||
       head_.empty()) {
     facts.state = head_.size() < kHeaderBytes64 ? ElfState::kTooShort : ElfState::kNotElf;
-    facts.problem = elf_problem(facts, head_.empty() ? "0 bytes, no ELF file"
-                                                     : "no ELF file: wrong magic number");
+    facts.problem = elf_problem(
+        facts, head_.empty() ? "0 bytes, no ELF file" : "no ELF file: wrong magic number");
     return false;
   }
   if (head_.size() < kHeaderBytes32) {
@@ -46,7 +46,9 @@ bool ElfImage::read_headers(ElfFacts& facts) {
     facts.problem = elf_problem(facts, fmt::format("{} bytes, an ELF header has 64", head_.size()));
     return false;
   }
-  facts.elf_class = ident.u8(EI_CLASS) == ELFCLASS64 ? 64 : ident.u8(EI_CLASS) == ELFCLASS32 ? 32 : 0;
+  facts.elf_class = ident.u8(EI_CLASS) == ELFCLASS64   ? 64
+                    : ident.u8(EI_CLASS) == ELFCLASS32 ? 32
+                                                       : 0;
   facts.big_endian = ident.u8(EI_DATA) == ELFDATA2MSB;
   facts.ident_data = ident.u8(EI_DATA);
   facts.ident_version = ident.u8(EI_VERSION);
@@ -91,8 +93,8 @@ bool ElfImage::read_program_headers(ElfFacts& facts, uint64_t offset, unsigned c
   if (bytes.size() < count * entry_bytes) {
     facts.state = ElfState::kTooShort;
     facts.problem =
-        elf_problem(facts, fmt::format("{} program headers end at {:#x}, file has {:#x} bytes", count,
-                                       offset + count * entry_bytes, size_bytes_));
+        elf_problem(facts, fmt::format("{} program headers end at {:#x}, file has {:#x} bytes",
+                                       count, offset + count * entry_bytes, size_bytes_));
     return false;
   }
   ByteView table = view(bytes);

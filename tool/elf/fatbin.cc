@@ -74,10 +74,18 @@ GpuImage describe(const Source& source, ByteView header, uint64_t payload_at,
                   uint64_t payload_bytes) {
   GpuImage image;
   switch (header.u16(0)) {
-    case 1: image.kind = GpuImageKind::kPtx; break;
-    case 2: image.kind = GpuImageKind::kCubin; break;
-    case 8: image.kind = GpuImageKind::kLtoIr; break;
-    default: image.kind = GpuImageKind::kOther; break;
+    case 1:
+      image.kind = GpuImageKind::kPtx;
+      break;
+    case 2:
+      image.kind = GpuImageKind::kCubin;
+      break;
+    case 8:
+      image.kind = GpuImageKind::kLtoIr;
+      break;
+    default:
+      image.kind = GpuImageKind::kOther;
+      break;
   }
   image.minor = header.u16(24);
   image.major = header.u16(26);
@@ -149,8 +157,8 @@ void parse_containers(const Source& source, uint64_t begin, FatBinary& result) {
     if (header.u32(0) != kContainerMagic) {
       // Padding between containers of different objects; anything else ends the walk.
       if (header.u64(0) != 0) {
-        result.problem = fmt::format("{}: no container at {:#x} of the GPU code",
-                                     printable(result.path), at);
+        result.problem =
+            fmt::format("{}: no container at {:#x} of the GPU code", printable(result.path), at);
         return;
       }
       at += 8;
@@ -218,10 +226,14 @@ std::string gpu_image_name(const GpuImage& image) {
 
 const char* compression_name(GpuCompression compression) {
   switch (compression) {
-    case GpuCompression::kNone: return "none";
-    case GpuCompression::kLz4: return "lz4";
-    case GpuCompression::kZstd: return "zstd";
-    default: return "unknown";
+    case GpuCompression::kNone:
+      return "none";
+    case GpuCompression::kLz4:
+      return "lz4";
+    case GpuCompression::kZstd:
+      return "zstd";
+    default:
+      return "unknown";
   }
 }
 

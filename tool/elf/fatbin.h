@@ -3,8 +3,8 @@
 // Format (little-endian; measured against nvcc 13.0 and ~10,000 images of NVIDIA's libraries):
 // containers `50 ed 55 ba, u16 1, u16 16, u64 size` lie one after the other in .nv_fatbin, each
 // holds entries: u16 kind, u16 0x0101, u32 header bytes, u64 payload bytes, u32 compressed bytes,
-// u32 options offset, u16 minor, u16 major, u32 architecture, ..., u64 flags at 40, u64 uncompressed
-// bytes at 56. The next entry follows the payload; there is no terminator.
+// u32 options offset, u16 minor, u16 major, u32 architecture, ..., u64 flags at 40, u64
+// uncompressed bytes at 56. The next entry follows the payload; there is no terminator.
 #pragma once
 
 #include <cstdint>

@@ -30,8 +30,8 @@ std::string_view text_at(std::string_view bytes, size_t at) {
   return end == std::string_view::npos ? std::string_view() : bytes.substr(at, end - at);
 }
 
-// pybind11 3 writes `@typing.SupportsInt@int@`: what a caller may pass, and what it gets. The second
-// is the plain type.
+// pybind11 3 writes `@typing.SupportsInt@int@`: what a caller may pass, and what it gets. The
+// second is the plain type.
 std::string plain_type(std::string text) {
   for (size_t first = text.find('@'); first != std::string::npos; first = text.find('@')) {
     const size_t second = text.find('@', first + 1);
@@ -50,15 +50,17 @@ std::vector<ConstantBlock> read_constants(const ElfImage& image,
   std::vector<ConstantBlock> blocks;
   for (const ElfSection& section : sections) {
     if (!is_constant_section(section)) continue;
-    blocks.push_back({section.address, image.read_offset(section.offset,
-                                                         std::min(section.size_bytes, kLargestBlock))});
+    blocks.push_back(
+        {section.address,
+         image.read_offset(section.offset, std::min(section.size_bytes, kLargestBlock))});
   }
   if (!blocks.empty()) return blocks;
   for (const ProgramHeader& segment : image.segments()) {
-    if (segment.type != PT_LOAD || (segment.flags & PF_X) != 0 || (segment.flags & PF_W) != 0) continue;
-    blocks.push_back({segment.virtual_address,
-                      image.read_offset(segment.offset,
-                                        std::min(segment.file_size_bytes, kLargestBlock))});
+    if (segment.type != PT_LOAD || (segment.flags & PF_X) != 0 || (segment.flags & PF_W) != 0)
+      continue;
+    blocks.push_back(
+        {segment.virtual_address,
+         image.read_offset(segment.offset, std::min(segment.file_size_bytes, kLargestBlock))});
   }
   return blocks;
 }
@@ -67,7 +69,8 @@ std::vector<FunctionType> find_function_types(const std::vector<ConstantBlock>& 
   std::vector<FunctionType> types;
   for (const ConstantBlock& block : blocks) {
     const std::string_view bytes = block.bytes;
-    for (size_t at = bytes.find("PF"); at != std::string_view::npos; at = bytes.find("PF", at + 2)) {
+    for (size_t at = bytes.find("PF"); at != std::string_view::npos;
+         at = bytes.find("PF", at + 2)) {
       // GCC marks the names of local types with '*'.
       if (at != 0 && bytes[at - 1] != '\0' && bytes[at - 1] != '*') continue;
       const std::string_view mangled = text_at(bytes, at);

@@ -54,14 +54,13 @@ void read_segments(const ElfImage& image, ElfFacts& facts) {
       if (segment.offset > image.size_bytes() ||
           segment.file_size_bytes > image.size_bytes() - segment.offset) {
         facts.state = ElfState::kTooShort;
-        facts.problem =
-            elf_problem(facts, fmt::format("segment ends at {:#x}, file has {:#x} bytes",
-                                           segment.offset + segment.file_size_bytes,
-                                           image.size_bytes()));
+        facts.problem = elf_problem(
+            facts, fmt::format("segment ends at {:#x}, file has {:#x} bytes",
+                               segment.offset + segment.file_size_bytes, image.size_bytes()));
       }
     } else if (segment.type == PT_INTERP) {
-      const std::string bytes = image.read_offset(
-          segment.offset, std::min(segment.file_size_bytes, kInterpreterLimit));
+      const std::string bytes =
+          image.read_offset(segment.offset, std::min(segment.file_size_bytes, kInterpreterLimit));
       facts.interpreter = bytes.substr(0, bytes.find('\0'));
     } else if (segment.type == PT_NOTE && facts.build_id.empty()) {
       read_notes(image, segment, facts);
@@ -189,16 +188,26 @@ ElfFacts read_elf(const Disk& disk, const std::string& path, const ReadElfOption
 
 std::string machine_name(uint16_t machine) {
   switch (machine) {
-    case EM_X86_64: return "x86-64";
-    case EM_AARCH64: return "aarch64";
-    case EM_386: return "x86";
-    case EM_ARM: return "arm";
-    case EM_PPC64: return "ppc64";
-    case EM_S390: return "s390";
-    case EM_RISCV: return "riscv";
-    case EM_MIPS: return "mips";
-    case EM_CUDA: return "cuda";
-    default: return "machine " + std::to_string(machine);
+    case EM_X86_64:
+      return "x86-64";
+    case EM_AARCH64:
+      return "aarch64";
+    case EM_386:
+      return "x86";
+    case EM_ARM:
+      return "arm";
+    case EM_PPC64:
+      return "ppc64";
+    case EM_S390:
+      return "s390";
+    case EM_RISCV:
+      return "riscv";
+    case EM_MIPS:
+      return "mips";
+    case EM_CUDA:
+      return "cuda";
+    default:
+      return "machine " + std::to_string(machine);
   }
 }
 

@@ -53,10 +53,10 @@ SymbolCount count_by_gnu_hash(const ElfImage& image) {
 uint64_t count_by_next_table(const ElfImage& image, uint64_t entry_bytes) {
   const uint64_t begin = image.tag(DT_SYMTAB);
   uint64_t end = UINT64_MAX;
-  for (const int64_t tag : {int64_t{DT_STRTAB}, int64_t{DT_HASH}, int64_t{DT_GNU_HASH},
-                            int64_t{DT_VERSYM}, int64_t{DT_VERNEED}, int64_t{DT_VERDEF},
-                            int64_t{DT_RELA}, int64_t{DT_REL}, int64_t{DT_JMPREL},
-                            int64_t{DT_INIT}, int64_t{DT_FINI}}) {
+  for (const int64_t tag :
+       {int64_t{DT_STRTAB}, int64_t{DT_HASH}, int64_t{DT_GNU_HASH}, int64_t{DT_VERSYM},
+        int64_t{DT_VERNEED}, int64_t{DT_VERDEF}, int64_t{DT_RELA}, int64_t{DT_REL},
+        int64_t{DT_JMPREL}, int64_t{DT_INIT}, int64_t{DT_FINI}}) {
     const uint64_t address = image.tag(tag);
     if (address > begin) end = std::min(end, address);
   }
@@ -141,8 +141,9 @@ void read_symbols(const ElfImage& image, ByteView names, const VersionNames& ver
     (defined ? facts.defined : facts.undefined).push_back(symbol);
   }
   if (table.size() < limit * entry_bytes && facts.problem.empty()) {
-    facts.problem = elf_problem(facts, fmt::format("symbol table has {} entries, {} are in the file",
-                                                   limit, table.size() / entry_bytes));
+    facts.problem =
+        elf_problem(facts, fmt::format("symbol table has {} entries, {} are in the file", limit,
+                                       table.size() / entry_bytes));
   }
 }
 
