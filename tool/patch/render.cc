@@ -139,14 +139,14 @@ class Renderer {
 
   void write_variable(const std::string& name) {
     std::string place = place_of(name);
+    size_t separator = out_.find_last_of("(,");
+    std::string before;
+    if (separator != std::string::npos) before = trim(std::string_view(out_).substr(separator + 1));
+    // A closing bracket since then: the metavariable stands outside the argument list.
+    bool is_argument = separator != std::string::npos && before.find(')') == std::string::npos;
     auto around = around_.find(place);
-    if (around != around_.end() && written_.insert(place).second) {
-      size_t separator = out_.find_last_of("(,");
-      if (separator != std::string::npos) {
-        std::string before(trim(std::string_view(out_).substr(separator + 1)));
-        out_ = out_.substr(0, separator + 1) + around->second.lead + before;
-      }
-      out_ += text_of(name);
+    if (is_argument && around != around_.end() && written_.insert(place).second) {
+      out_ = out_.substr(0, separator + 1) + around->second.lead + before + text_of(name);
       pending_ += around->second.trail;
       return;
     }
