@@ -55,6 +55,7 @@ def gpu_missing():
     """Why nothing can be computed where asked; None where it can."""
     import torch
 
+    torch.set_num_threads(1)  # the references are many tiny steps; more threads only wait
     torch.backends.cudnn.allow_tf32 = False  # its convolutions would be off by 1e-3
     torch.backends.cuda.matmul.allow_tf32 = False
     if DEVICE != "cuda" or torch.cuda.is_available():

@@ -40,9 +40,26 @@ def mamba():
     return (lambda **more: Mamba(d_model=64, d_state=8, **more)), reference.mamba
 
 
+def one_configuration_a_kernel():
+    """Keeps Triton's tuner from compiling and timing a dozen variants of every kernel: numbers are
+    checked here, not speed. The smallest variant is kept, as the one that fits every GPU."""
+    import triton
+
+    def size(config):
+        product = max(config.num_stages, 1)
+        for value in config.kwargs.values():
+            product *= value if isinstance(value, int) and value > 0 else 1
+        return product
+
+    tuner = triton.autotune
+    triton.autotune = lambda configs, *args, **more: tuner([min(configs, key=size)], *args, **more)
+
+
 def mamba2():
     import functools
     import reference
+
+    one_configuration_a_kernel()
     from mamba_ssm.modules.mamba2 import Mamba2
 
     # Eight heads: the row stride must be a multiple of 8 for the channel-last convolution.

@@ -109,7 +109,8 @@ class EnvironmentCase(unittest.TestCase):
         """Runs mamba_probe.py with the environment's own interpreter; writes no bytecode."""
         done = subprocess.run(
             [environment / "bin" / "python", "-B", HERE / "mamba_probe.py", CHECKS, path],
-            capture_output=True, text=True, check=False, timeout=600)
+            capture_output=True, text=True, check=False, timeout=600,
+            env={**os.environ, "OMP_NUM_THREADS": "1"})
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -64,8 +64,9 @@ class RepairTest(EnvironmentCase):
             self.assertIn("TypeError: causal_conv1d_fwd(): incompatible function arguments",
                           self.probe(venv, "mamba")["error"])
         with self.subTest("the hard-linked twin kept its bytes"):
-            twin = make_environment.snapshot(make_environment.site_packages(self.base) / "mamba_ssm")
-            relative = str(make_environment.site_packages(venv).relative_to(venv) / "mamba_ssm")
+            site = make_environment.site_packages
+            twin = make_environment.snapshot(site(self.base) / "mamba_ssm")
+            relative = str(site(venv).relative_to(venv) / "mamba_ssm")
             self.assertEqual(twin, {path[len(relative) + 1:]: facts for path, facts in
                                     before.items() if path.startswith(relative + "/")})
 

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Packs what tests/gpu/e2e_environment.sh needs into .device/e2e (which git ignores), for a GPU
+# machine that can fetch nothing: ssmend with its data and libraries, the packages as wheels for
+# Python 3.12, and with --yolo DIR the two files of a Mamba-YOLO checkout.
+#   tests/gpu/pack_e2e.sh BUILD_FOLDER [--python PYTHON3.12_WITH_TORCH] [--yolo DIR]
+#                         [--upstream causal_conv1d_cuda.so]
+# --upstream: causal_conv1d 1.6.0's own CUDA build, for the case of two packages that do not fit.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=$1
+shift
+python=python3
+yolo=
+upstream=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --python) python=$2 ;;
+    --yolo) yolo=$2 ;;
+    --upstream) upstream=$2 ;;
+    *) echo "unknown option $1" >&2; exit 2 ;;
+  esac
+  shift 2
+done
+to=$root/.device/e2e
+rm -rf "$to/ssmend" "$to/yolo" "$to/upstream"
+mkdir -p "$to/ssmend/bin" "$to/ssmend/lib" "$to/wheels" "$to/upstream"
+
+cp "$build/bin/ssmend" "$to/ssmend/bin/"
+cp -rL "$build/share" "$to/ssmend/"
+# Its libraries travel with it, found through a RUNPATH: LD_LIBRARY_PATH would change what it finds.
+ldd "$to/ssmend/bin/ssmend" | awk '$3 ~ /^\// {print $3}' |
+  grep -Ev '/(libc|libm|libdl|libpthread|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$to/ssmend/lib/"
+patchelf --set-rpath '$ORIGIN/../lib' "$to/ssmend/bin/ssmend"
+
+export MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
+export CAUSAL_CONV1D_FORCE_BUILD=TRUE CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE
+for requirement in causal-conv1d==1.6.0 mamba-ssm==1.2.0 mamba-ssm==2.0.4 mamba-ssm==2.2.2 \
+  mamba-ssm==2.2.4 mamba-ssm==2.2.6.post3 mamba-ssm==2.3.2.post1; do
+  name=${requirement//-/_}
+  compgen -G "$to/wheels/${name/==/-}-*.whl" >/dev/null && continue
+  "$python" -m pip wheel -q --no-deps --no-build-isolation --no-binary :all: -w "$to/wheels" \
+    "$requirement"
+done
+compgen -G "$to/wheels/transformers-4.57*" >/dev/null ||
+  "$python" -m pip download -q --no-deps -d "$to/wheels" 'transformers==4.57.*' einops \
+    'huggingface-hub<1.0' 'tokenizers>=0.22,<0.23' safetensors regex pyyaml requests tqdm packaging \
+    filelock fsspec urllib3 idna charset-normalizer certifi
+if [ -n "$yolo" ]; then
+  mkdir -p "$to/yolo/ultralytics/nn/modules"
+  cp "$yolo"/ultralytics/nn/modules/{mamba_yolo,common_utils_mbyolo}.py \
+    "$to/yolo/ultralytics/nn/modules/"
+fi
+[ -z "$upstream" ] || cp "$upstream" "$to/upstream/causal_conv1d_cuda.so"
+du -sh "$to" | cut -f1
