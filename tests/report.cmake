@@ -9,3 +9,5 @@ add_test(NAME report_formats_test
          COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/formats_test.py
                  $<TARGET_FILE:report_write>)
 set_tests_properties(report_formats_test PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+
+ssmend_add_test(pasted_text_test SOURCES report/pasted_text_test.cc LIBS ssmend_diagnose)

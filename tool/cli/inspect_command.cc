@@ -1,5 +1,4 @@
-#include "base/text.h"
-#include "cli/command.h"
+#include "cli/inspection.h"
 #include "report/report.h"
 
 namespace ssmend {
@@ -13,22 +12,11 @@ struct InspectOptions {
 };
 
 int run_inspect(const InspectOptions& options) {
-  Result<Target> target = open_target(options.target);
-  if (!target.ok()) return fail(target.error());
-
   const Terminal terminal = probe_terminal();
-  DiagnoseOptions diagnose_options;
-  diagnose_options.library_path = target->library_path;
-  diagnose_options.gpu = options.gpu;
-  std::vector<Inspection> inspections;
-  for (Environment& environment : target->environments) {
-    const std::string prefix = environment.prefix;
-    if (terminal.error_is_terminal && !options.quiet) {
-      print_progress("\r\x1b[Kreading " + printable(prefix));
-    }
-    inspections.push_back(diagnose(*target->disk, std::move(environment), diagnose_options));
-  }
-  if (terminal.error_is_terminal && !options.quiet) print_progress("\r\x1b[K");
+  Result<std::vector<Inspection>> found = inspect_environments(
+      options.target, options.gpu, terminal.error_is_terminal && !options.quiet);
+  if (!found.ok()) return fail(found.error());
+  const std::vector<Inspection>& inspections = *found;
 
   if (options.json) {
     print(render_json(inspections));

@@ -1,0 +1,15 @@
+// Discover, read, resolve and diagnose: the stages that `inspect` and `report` share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+
+namespace ssmend {
+
+// With `show_progress`, what is being read stands in one line of the terminal and goes again.
+Result<std::vector<Inspection>> inspect_environments(const TargetOptions& options,
+                                                     const std::string& gpu, bool show_progress);
+
+}  // namespace ssmend
