@@ -42,19 +42,50 @@ __device__ __forceinline__ InputRow<T> input_row(const Params& p, int64 batch, i
   return row;
 }
 
-template <int W, typename Params>
-__device__ __forceinline__ void load_weights(const Params& p, int64 channel, float (&weight)[W]) {
+// Weights and biases of K neighbouring channels. All loads leave before the first is converted.
+template <int W, int K, typename Params>
+__device__ __forceinline__ void load_weights(const Params& p, int64 channel, float (&weight)[W][K],
+                                             float (&bias)[K]) {
   const int64 start = channel * p.weight_stride[0];
-  if (p.weight_dtype == kFloat32) {
+  const int64 bias_start = channel * p.bias_stride;
+  uint32 bits[W][K];
+  uint32 bias_bits[K];
 #pragma unroll
-    for (int j = 0; j < W; ++j) {
-      weight[j] = static_cast<const float*>(p.weight)[start + j * p.weight_stride[1]];
+  for (int k = 0; k < K; ++k) bias_bits[k] = 0;
+  if (p.weight_dtype == kFloat32) {
+    const uint32* const from = static_cast<const uint32*>(p.weight) + start;
+    const uint32* const bias_from = static_cast<const uint32*>(p.bias) + bias_start;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int j = 0; j < W; ++j) bits[j][k] = from[k * p.weight_stride[0] + j * p.weight_stride[1]];
+      if (p.bias != nullptr) bias_bits[k] = bias_from[k * p.bias_stride];
     }
   } else {
+    const uint16* const from = static_cast<const uint16*>(p.weight) + start;
+    const uint16* const bias_from = static_cast<const uint16*>(p.bias) + bias_start;
 #pragma unroll
-    for (int j = 0; j < W; ++j) {
-      const uint16 bits = static_cast<const uint16*>(p.weight)[start + j * p.weight_stride[1]];
-      weight[j] = p.weight_dtype == kFloat16 ? to_float(F16{bits}) : to_float(BF16{bits});
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int j = 0; j < W; ++j) bits[j][k] = from[k * p.weight_stride[0] + j * p.weight_stride[1]];
+      if (p.bias != nullptr) bias_bits[k] = bias_from[k * p.bias_stride];
+    }
+  }
+  // One branch for all of them: a branch a value was most of the kernel's code.
+  if (p.weight_dtype == kFloat16) {
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int j = 0; j < W; ++j) weight[j][k] = to_float(F16{static_cast<uint16>(bits[j][k])});
+      bias[k] = to_float(F16{static_cast<uint16>(bias_bits[k])});
+    }
+  } else {
+    const int left = p.weight_dtype == kBFloat16 ? 16 : 0;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int j = 0; j < W; ++j) weight[j][k] = __uint_as_float(bits[j][k] << left);
+      bias[k] = __uint_as_float(bias_bits[k] << left);
     }
   }
 }
@@ -64,33 +95,32 @@ __device__ __forceinline__ float load_bias(const Params& p, int64 channel) {
   return p.bias == nullptr ? 0.0f : load_as_float(p.bias, p.weight_dtype, channel * p.bias_stride);
 }
 
-// 16 bytes of a row: kCount elements in four words.
-template <typename T>
-struct Chunk {
-  static constexpr int kCount = 16 / sizeof(T);
+// Some words of a row or of neighbouring channels: kCount elements.
+template <typename T, int kWords>
+struct Vector {
   static constexpr int kPerWord = Packed<T>::kPerWord;
-  uint32 word[4];
+  static constexpr int kCount = kWords * kPerWord;
+  uint32 word[kWords];
 
-  __device__ __forceinline__ void load(const T* address) {
-    const uint4 value = *reinterpret_cast<const uint4*>(address);
-    word[0] = value.x;
-    word[1] = value.y;
-    word[2] = value.z;
-    word[3] = value.w;
+  __device__ __forceinline__ void load(const T* address) { load_words(address, word); }
+  __device__ __forceinline__ void store(T* address) const { store_words(address, word); }
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) word[i] = 0;
   }
-  __device__ __forceinline__ void store(T* address) const {
-    *reinterpret_cast<uint4*>(address) = make_uint4(word[0], word[1], word[2], word[3]);
-  }
-  __device__ __forceinline__ void clear() { word[0] = word[1] = word[2] = word[3] = 0; }
   __device__ __forceinline__ void unpack(float* out) const {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) Packed<T>::unpack(word[i], out + i * kPerWord);
+    for (int i = 0; i < kWords; ++i) Packed<T>::unpack(word[i], out + i * kPerWord);
   }
   __device__ __forceinline__ void pack(const float* in) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) word[i] = Packed<T>::pack(in + i * kPerWord);
+    for (int i = 0; i < kWords; ++i) word[i] = Packed<T>::pack(in + i * kPerWord);
   }
 };
+
+// 16 bytes of a row.
+template <typename T>
+using Chunk = Vector<T, 4>;
 
 // A chunk that the row's start or end cuts, element by element, from a row of unit stride; `before`
 // is set where it reaches below position 0.
@@ -149,6 +179,47 @@ __device__ __forceinline__ void load_halo(const InputRow<T>& row, int position, 
       value = row.initial[(at + W - 1) * row.initial_stride];
     }
     halo[j] = to_float(value);
+  }
+}
+
+// SiLU folded into the weights: with weight and bias scaled by kSiluScale the sum is z = -log2(e) y,
+// and y / (1 + exp(-y)) = z / (-log2(e) (1 + 2^z)), one instruction fewer an element.
+inline constexpr float kSiluScale = -kLog2E;
+__device__ __forceinline__ float scaled_silu(float z) {
+  return z * reciprocal_approx(fmaf(exp2_approx(z), kSiluScale, kSiluScale));
+}
+
+template <int W, int K>
+__device__ __forceinline__ void scale_weights(float (&weight)[W][K], float (&bias)[K]) {
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int j = 0; j < W; ++j) weight[j][k] *= kSiluScale;
+    bias[k] *= kSiluScale;
+  }
+}
+
+// The initial states of K neighbouring channels, 0 without any. Rolled up, through local memory:
+// only a row's first tile comes here, and the code would be larger than the rest of the kernel.
+template <typename T, int W, int K, typename Params>
+__device__ __forceinline__ void load_states(const Params& p, int64 batch, int64 channel,
+                                            float (&window)[W - 1][K]) {
+  float staged[(W - 1) * K];
+#pragma unroll 1
+  for (int i = 0; i < (W - 1) * K; ++i) {
+    staged[i] = 0.0f;
+    if (p.initial_states != nullptr) {
+      const T* const states = static_cast<const T*>(p.initial_states) +
+                              batch * p.initial_stride[0] +
+                              (channel + i % K) * p.initial_stride[1] +
+                              i / K * p.initial_stride[2];
+      staged[i] = to_float(*states);
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < W - 1; ++j) {
+#pragma unroll
+    for (int k = 0; k < K; ++k) window[j][k] = staged[j * K + k];
   }
 }
 

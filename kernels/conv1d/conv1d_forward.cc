@@ -13,7 +13,13 @@ constexpr int kLaneChunks = 5;  // as in the kernel
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int kMaxGridY = 65535;
-constexpr int kChannelTile = 32;  // positions a thread walks; more than W - 1
+#ifndef SSM_CONV_CHANNEL_BYTES
+#define SSM_CONV_CHANNEL_BYTES(bytes) 16
+#endif
+#ifndef SSM_CHANNEL_TILE
+#define SSM_CHANNEL_TILE 32
+#endif
+constexpr int kChannelTile = SSM_CHANNEL_TILE;  // positions a thread walks; more than W - 1
 
 #define SSM_THREE_WIDTHS(kernel, type)                        \
   {                                                           \
@@ -119,7 +125,7 @@ ssm_status ssm_conv1d_forward(const ssm_conv1d_forward_args* arguments) {
   if (path == ssm::Conv1dPath::kChannels) {
     p.tile_size = ssm::kChannelTile;
     p.tiles = (p.length + p.tile_size - 1) / p.tile_size;
-    const int64_t threads = p.channels / (16 / bytes) * int64_t{p.tiles};
+    const int64_t threads = p.channels / (SSM_CONV_CHANNEL_BYTES(bytes) / bytes) * int64_t{p.tiles};
     ssm::Kernel(&kernels)[3][3] =
         ssm::present(args.seq_idx) ? ssm::packed_kernels : ssm::channels_kernels;
     return ssm::start(kernels[args.x.dtype][width], args, p,

@@ -21,6 +21,9 @@ namespace {
 #ifndef SSM_CONV_BATCH
 #define SSM_CONV_BATCH 4
 #endif
+#ifndef SSM_CONV_CHANNEL_BYTES
+#define SSM_CONV_CHANNEL_BYTES(T) 16
+#endif
 
 constexpr int kChunksPerLane = 5;
 
@@ -40,8 +43,8 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
   const uint32 channel = index / static_cast<uint32>(p.tiles);
   const int tile = static_cast<int>(index - channel * p.tiles);
   if (channel >= static_cast<uint32>(p.channels)) return;
-#pragma unroll 1
 
+#pragma unroll 1
   for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
     const InputRow<T> row = input_row<T>(p, batch, channel);
     T* const out =
@@ -63,9 +66,10 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
     }
     float halo[W - 1];
     load_halo<T, W>(row, first * K - shift, lane == 0, halo);
-    float weight[W];
-    load_weights(p, channel, weight);
-    const float bias = load_bias(p, channel);
+    float weight[W][1];
+    float bias[1];
+    load_weights(p, channel, weight, bias);
+    if (p.silu != 0) scale_weights(weight, bias);
 
     // The cut chunks: the row's first (chunk 0 of lane 0) and its last. Positions below 0 in the
     // first one hold the initial states, which is what its own outputs and the next lane need.
@@ -96,13 +100,13 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
       float y[K];
 #pragma unroll
       for (int i = 0; i < K; ++i) {
-        y[i] = bias;
+        y[i] = bias[0];
 #pragma unroll
-        for (int j = 0; j < W; ++j) y[i] += weight[j] * x[i + j];
+        for (int j = 0; j < W; ++j) y[i] += weight[j][0] * x[i + j];
       }
       if (p.silu != 0) {
 #pragma unroll
-        for (int i = 0; i < K; ++i) y[i] *= sigmoid(y[i]);
+        for (int i = 0; i < K; ++i) y[i] = scaled_silu(y[i]);
       }
       previous = chunk[v];
       Chunk<T> result;
@@ -122,10 +126,11 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
   }
 }
 
-// One thread: 16 bytes of channels, p.tile_size positions.
+// One thread: a vector of channels, p.tile_size positions.
 template <typename T, int W, bool kHasSeqIdx>
 __device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& p) {
-  constexpr int K = Chunk<T>::kCount;
+  using Channels = Vector<T, SSM_CONV_CHANNEL_BYTES(T) / 4>;
+  constexpr int K = Channels::kCount;
   constexpr int kBatch = SSM_CONV_BATCH;  // positions whose loads are in flight together
   const uint32 vectors = static_cast<uint32>(p.channels / K);
   const uint32 index = blockIdx.x * blockDim.x + threadIdx.x;
@@ -137,16 +142,10 @@ __device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& 
 
   float weight[W][K];
   float bias[K];
-#pragma unroll
-  for (int k = 0; k < K; ++k) {
-    float taps[W];
-    load_weights(p, channel + k, taps);
-#pragma unroll
-    for (int j = 0; j < W; ++j) weight[j][k] = taps[j];
-    bias[k] = load_bias(p, channel + k);
-  }
-#pragma unroll 1
+  load_weights(p, channel, weight, bias);
+  if (p.silu != 0) scale_weights(weight, bias);
 
+#pragma unroll 1
   for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
     const T* const x =
         static_cast<const T*>(p.x) + batch * p.x_stride[0] + channel;
@@ -154,30 +153,26 @@ __device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& 
     const int* const seq_idx = kHasSeqIdx ? p.seq_idx + batch * p.seq_stride[0] : nullptr;
     float window[W - 1][K];  // the inputs before the current position, oldest first
     int sequence[W - 1];
+    // The launcher keeps tiles longer than W - 1: what lies before the first is all states.
+    if (begin > 0) {
 #pragma unroll
-    for (int j = 0; j < W - 1; ++j) {
-      const int position = begin - (W - 1) + j;
-      if (position >= 0) {
-        Chunk<T> chunk;
-        chunk.load(x + position * p.x_stride[2]);
+      for (int j = 0; j < W - 1; ++j) {
+        Channels chunk;
+        chunk.load(x + (begin - (W - 1) + j) * p.x_stride[2]);
         chunk.unpack(window[j]);
-      } else {
-        // The launcher keeps tiles longer than W - 1, so this is the first one: the states.
-#pragma unroll
-        for (int k = 0; k < K; ++k) {
-          window[j][k] = 0.0f;
-          if (p.initial_states != nullptr) {
-            window[j][k] = to_float(static_cast<const T*>(
-                p.initial_states)[batch * p.initial_stride[0] + (channel + k) * p.initial_stride[1] +
-                                  j * p.initial_stride[2]]);
-          }
-        }
       }
-      if (kHasSeqIdx) sequence[j] = seq_idx[max(position, 0) * p.seq_stride[1]];
+    } else {
+      load_states<T, W, K>(p, batch, channel, window);
+    }
+    if (kHasSeqIdx) {
+#pragma unroll
+      for (int j = 0; j < W - 1; ++j) {
+        sequence[j] = seq_idx[max(begin - (W - 1) + j, 0) * p.seq_stride[1]];
+      }
     }
 #pragma unroll 1
     for (int base = begin; base < end; base += kBatch) {
-      Chunk<T> chunk[kBatch];
+      Channels chunk[kBatch];
       int current[kBatch];
 #pragma unroll
       for (int u = 0; u < kBatch; ++u) {
@@ -205,13 +200,13 @@ __device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& 
         for (int k = 0; k < K; ++k) y[k] += weight[W - 1][k] * now[k];
         if (p.silu != 0) {
 #pragma unroll
-          for (int k = 0; k < K; ++k) y[k] *= sigmoid(y[k]);
+          for (int k = 0; k < K; ++k) y[k] = scaled_silu(y[k]);
         }
         if (kHasSeqIdx && current[u] < 0) {
 #pragma unroll
           for (int k = 0; k < K; ++k) y[k] = 0.0f;
         }
-        Chunk<T> result;
+        Channels result;
         result.pack(y);
         result.store(out + (base + u) * p.out_stride[2]);
 #pragma unroll
@@ -286,11 +281,13 @@ __device__ __forceinline__ void forward_any(const Conv1dForwardParams& p) {
       const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
     ssm::forward_rows<T, W>(p);                                                                \
   }                                                                                            \
-  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_channels_##name##_w##W( \
+  extern "C" __global__ __launch_bounds__(128, 4) void                                         \
+  ssm_conv1d_forward_channels_##name##_w##W(                                                   \
       const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
     ssm::forward_channel_last<T, W, false>(p);                                                 \
   }                                                                                            \
-  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_packed_##name##_w##W(   \
+  extern "C" __global__ __launch_bounds__(128, 4) void                                         \
+  ssm_conv1d_forward_packed_##name##_w##W(                                                     \
       const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
     ssm::forward_channel_last<T, W, true>(p);                                                  \
   }

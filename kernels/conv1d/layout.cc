@@ -61,4 +61,21 @@ RowTiling tile_row(int64_t length, int64_t element_bytes, bool aligned, int lane
                    static_cast<int>(per_tile)};
 }
 
+ChannelTiling tile_channels(int64_t batch, int64_t vectors, int64_t length) {
+  constexpr int kThreads = 256;
+  constexpr int64_t kWantedBlocks = 1024;
+  ChannelTiling tiling = {};
+  tiling.lanes = vectors > 16 ? 32 : vectors > 8 ? 16 : 8;
+  tiling.tiles_per_block = kThreads / tiling.lanes;
+  tiling.channel_groups = (vectors + tiling.lanes - 1) / tiling.lanes;
+  for (tiling.positions = 64; tiling.positions > 8; tiling.positions /= 2) {
+    const int64_t span = int64_t{tiling.positions} * tiling.tiles_per_block;
+    tiling.tile_groups = (length + span - 1) / span;
+    if (batch * tiling.channel_groups * tiling.tile_groups >= kWantedBlocks) return tiling;
+  }
+  const int64_t span = int64_t{tiling.positions} * tiling.tiles_per_block;
+  tiling.tile_groups = (length + span - 1) / span;
+  return tiling;
+}
+
 }  // namespace ssm

@@ -29,4 +29,18 @@ struct RowTiling {
 // to lane_chunks x 32 where that saves a nearly empty last tile.
 RowTiling tile_row(int64_t length, int64_t element_bytes, bool aligned, int lane_chunks);
 
+// Blocks of the channel-last gradients: lanes x channel vectors along x, tiles_per_block tiles of
+// `positions` along y.
+struct ChannelTiling {
+  int lanes;
+  int tiles_per_block;
+  int positions;
+  int64_t channel_groups;
+  int64_t tile_groups;
+};
+
+// Long tiles read their halo of W - 1 less often; short ones make more blocks, of which about 1,000
+// keep a large GPU busy to the end.
+ChannelTiling tile_channels(int64_t batch, int64_t vectors, int64_t length);
+
 }  // namespace ssm

@@ -27,4 +27,56 @@ struct Conv1dForwardParams {
   int channels_fastest;  // generic: neighbouring threads take neighbouring channels
 };
 
+struct Conv1dBackwardParams {
+  const void* x;
+  const void* weight;
+  const void* bias;            // or null
+  const int* seq_idx;          // or null
+  const void* initial_states;  // or null
+  const void* dout;
+  const void* dfinal_states;  // or null
+  void* dx;
+  float* dweight;
+  float* dbias;           // or null
+  void* dinitial_states;  // or null
+  // Null: sums go to dweight and dbias by atomic adds. Else one float each for
+  // [batch][tile][channel][W taps, bias], summed by the last kernel in a fixed order.
+  float* workspace;
+  long long x_stride[3];
+  long long dout_stride[3];
+  long long dx_stride[3];
+  long long initial_stride[3];
+  long long dinitial_stride[3];
+  long long dfinal_stride[3];
+  long long weight_stride[2];  // channel, tap
+  long long dweight_stride[2];
+  long long bias_stride;
+  long long dbias_stride;
+  long long seq_stride[2];  // batch, length
+  int batch, channels, length, width;
+  int weight_dtype;
+  int silu;
+  int tiles;      // partial sums a channel and batch entry: tiles along the length
+  int tile_size;  // rows: 16-byte chunks a tile; channels: positions a thread
+};
+
+struct Conv1dUpdateParams {
+  const void* x;
+  void* conv_state;
+  const void* weight;
+  const void* bias;  // or null
+  void* out;
+  const int* cache_seqlens;       // or null
+  const int* conv_state_indices;  // or null
+  long long x_stride[3];
+  long long out_stride[3];
+  long long state_stride[3];
+  long long weight_stride[2];
+  long long bias_stride, cache_stride, indices_stride;
+  int batch, channels, length, width;
+  int state_rows, state_length;
+  int weight_dtype;
+  int silu;
+};
+
 }  // namespace ssm

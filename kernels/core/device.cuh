@@ -3,6 +3,10 @@
 // toolkit's headers. Conversions round to nearest even.
 #pragma once
 
+#ifndef SSM_STORE_HINT
+#define SSM_STORE_HINT ""
+#endif
+
 namespace ssm {
 
 using int32 = int;
@@ -86,7 +90,13 @@ struct Packed<F16> {
     out[1] = to_float(F16{static_cast<uint16>(word >> 16)});
   }
   static __device__ __forceinline__ uint32 pack(const float* in) {
+#if __CUDA_ARCH__ >= 800
+    uint32 result;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(in[1]), "f"(in[0]));
+    return result;
+#else
     return from_float<F16>(in[0]).bits | (static_cast<uint32>(from_float<F16>(in[1]).bits) << 16);
+#endif
   }
 };
 template <>
@@ -106,6 +116,33 @@ struct Packed<BF16> {
 #endif
   }
 };
+
+// Aligned vectors of words in global memory. Written out because the compiler, left to itself, was
+// seen to cut a 16-byte store into four. Loads are for data that the kernel does not write.
+template <int kWords>
+__device__ __forceinline__ void load_words(const void* address, uint32 (&word)[kWords]) {
+  static_assert(kWords == 2 || kWords == 4, "8 or 16 bytes");
+  if constexpr (kWords == 4) {
+    asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
+        : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
+        : "l"(address));
+  } else {
+    asm("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(word[0]), "=r"(word[1]) : "l"(address));
+  }
+}
+template <int kWords>
+__device__ __forceinline__ void store_words(void* address, const uint32 (&word)[kWords]) {
+  static_assert(kWords == 2 || kWords == 4, "8 or 16 bytes");
+  if constexpr (kWords == 4) {
+    asm volatile("st.global" SSM_STORE_HINT ".v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address),
+                 "r"(word[0]), "r"(word[1]), "r"(word[2]), "r"(word[3])
+                 : "memory");
+  } else {
+    asm volatile("st.global" SSM_STORE_HINT ".v2.u32 [%0], {%1, %2};" ::"l"(address), "r"(word[0]),
+                 "r"(word[1])
+                 : "memory");
+  }
+}
 
 // 2^x and 1/x from the special-function unit (2 and 1 ulp).
 __device__ __forceinline__ float exp2_approx(float x) {
