@@ -11,3 +11,8 @@ add_test(NAME report_formats_test
 set_tests_properties(report_formats_test PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 
 ssmend_add_test(pasted_text_test SOURCES report/pasted_text_test.cc LIBS ssmend_diagnose)
+
+add_test(NAME report_browser_test
+         COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/browser_test.py
+                 $<TARGET_FILE:report_write>)
+set_tests_properties(report_browser_test PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)

@@ -208,7 +208,9 @@ Inspection hostile_inspection() {
   inspection.call_sites[0].text = bad;
   inspection.call_sites[0].relative = bad;
   inspection.resolutions["/" + bad] = Resolution{};
-  inspection.resolutions["/" + bad].missing = {{bad, "", {}, false}};
+  MissingLibrary missing;
+  missing.name = bad;
+  inspection.resolutions["/" + bad].missing = {missing};
   inspection.contracts["causal_conv1d_cuda"].functions[1].parameters[0] = bad;
   return inspection;
 }
