@@ -42,7 +42,9 @@ struct ModuleState {
   bool resolved = false;
   Resolution alone;
   std::optional<Resolution> after_torch;  // only where the module does not load alone
-  bool explained = false;                 // a rule has said why it does not load
+  // The loader's words where the module loads alone and fails after torch (static TLS).
+  std::optional<std::string> order_failure;
+  bool explained = false;  // a rule has said why it does not load
 
   [[nodiscard]] bool loads() const {
     return resolved && (alone.loads || (after_torch && after_torch->loads));

@@ -181,27 +181,21 @@ void judge_stack(DiagnoseContext& context, const ModuleState& module) {
   context.add(std::move(finding));
 }
 
+// A module that loads alone and not after torch: the room for static TLS is used up by then.
 void judge_static_tls(DiagnoseContext& context, const ModuleState& module) {
-  if (!module.ours || !module.resolved || !module.loads()) return;
-  const Resolution& run = module.best();
-  uint64_t sum = 0;
-  std::vector<std::string> users;
-  for (const std::shared_ptr<const ElfFacts>& facts : run.files) {
-    if (!facts->has_static_tls_flag || facts->tls_size_bytes == 0) continue;
-    const std::string_view name = base_name(facts->path);
-    // glibc's own libraries are there from the start and have their room.
-    if (name.substr(0, 7) == "libc.so" || name.substr(0, 3) == "ld-") continue;
-    sum += facts->tls_size_bytes;
-    users.push_back(fmt::format("{} {} bytes", name, facts->tls_size_bytes));
-  }
-  if (sum <= knowledge().static_tls_surplus_bytes) return;
+  if (!module.resolved || !module.alone.loads || !module.order_failure) return;
   Finding finding = make_finding("static-tls");
   describe_module(context, module, &finding);
-  finding.title = fmt::format(
-      "importing `{}` takes {} bytes of static thread-local storage, {} are sure to be there",
-      module.subject(), sum, knowledge().static_tls_surplus_bytes);
-  finding.evidence.push_back({"libraries", list_some(users, 6)});
-  finding.remedies.push_back({"import " + module.subject() + " before other native modules", ""});
+  finding.severity = Severity::kError;
+  finding.title = fmt::format("`{}` loads alone and not after `import torch`: {}", module.subject(),
+                              *module.order_failure);
+  std::vector<std::string> users;
+  for (const std::shared_ptr<const ElfFacts>& facts : module.alone.files) {
+    if (!facts->has_static_tls_flag || facts->tls_size_bytes == 0) continue;
+    users.push_back(fmt::format("{} {} bytes", base_name(facts->path), facts->tls_size_bytes));
+  }
+  finding.evidence.push_back({"static tls", list_some(users, 6)});
+  finding.remedies.push_back({"import " + module.subject() + " before torch", ""});
   context.add(std::move(finding));
 }
 

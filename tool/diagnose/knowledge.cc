@@ -39,7 +39,6 @@ Knowledge load() {
   known.distributed_names = texts(data["distributed_names_without_distributed"]);
   known.torch_extensions = texts(data["torch_extensions"]);
   known.builtin_modules = texts(data["builtin_modules"]);
-  known.static_tls_surplus_bytes = data["static_tls_surplus_bytes"].get<uint64_t>();
   known.exec_stack_refused_from_glibc = data["exec_stack_refused_from_glibc"].get<std::string>();
   known.exact_gpu_architectures = texts(data["exact_gpu_architectures"]);
   return known;

@@ -37,7 +37,6 @@ struct Knowledge {
   std::vector<std::string> torch_extensions;  // packages whose modules count like ours
   std::vector<RepairMark> repair_marks;
   std::vector<std::string> builtin_modules;  // of CPython, not found as files
-  uint64_t static_tls_surplus_bytes = 0;     // glibc's spare room for dlopened static TLS
   std::string exec_stack_refused_from_glibc;
   std::vector<std::string> exact_gpu_architectures;  // Tegra: only the very architecture runs
 

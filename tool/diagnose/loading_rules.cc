@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "diagnose/context.h"
+#include "loader/ld_cache.h"
 
 namespace ssmend {
 namespace {
@@ -19,6 +20,19 @@ const ElfFacts* facts_of(const Resolution& run, const std::string& path) {
   return nullptr;
 }
 
+// The folders tried by each rule, in the loader's order.
+std::vector<std::pair<std::string, std::vector<std::string>>> folders_by_rule(
+    const MissingLibrary& missing) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> rules;
+  for (const TriedPath& tried : missing.tried) {
+    if (rules.empty() || rules.back().first != tried.rule) {
+      rules.emplace_back(tried.rule, std::vector<std::string>());
+    }
+    rules.back().second.emplace_back(directory_name(tried.path));
+  }
+  return rules;
+}
+
 // The loader's steps for one name, as one line: where it looked, and where there was nothing to
 // look at.
 std::string search_steps(const DiagnoseContext& context, const Resolution& run,
@@ -26,10 +40,8 @@ std::string search_steps(const DiagnoseContext& context, const Resolution& run,
   const ElfFacts* by = facts_of(run, missing.needed_by);
   std::vector<std::string> folders;  // of the default directories
   for (const TriedPath& tried : missing.tried) {
-    const bool other = tried.rule.find("PATH") != std::string::npos ||
-                       tried.rule.find("cache") != std::string::npos;
-    const std::string folder(directory_name(tried.path));
-    if (!other && (folders.empty() || folders.back() != folder)) folders.push_back(folder);
+    const bool by_default = tried.rule.find("default") != std::string::npos;
+    if (by_default && !tried.subdirectory) folders.emplace_back(directory_name(tried.path));
   }
   const auto raw = [](bool has, const std::string& value) {
     return !has ? std::string("none") : value.empty() ? std::string("empty") : value;
@@ -44,13 +56,19 @@ std::string search_steps(const DiagnoseContext& context, const Resolution& run,
 }
 
 void add_search(const DiagnoseContext& context, const Resolution& run,
-                const MissingLibrary& missing, Finding* finding) {
+                const MissingLibrary& missing, bool every_path, Finding* finding) {
   finding->evidence.push_back({"searched", search_steps(context, run, missing)});
-  std::vector<std::string> tried;
-  for (const TriedPath& path : missing.tried) {
-    tried.push_back(fmt::format("{} ({}: {})", path.path, path.rule, path.refused));
+  // Files that are there and were refused are news; the rest is a list of folders.
+  for (const TriedPath& tried : missing.tried) {
+    if (tried.refused.empty() || tried.refused.rfind("no such ", 0) == 0) continue;
+    finding->evidence.push_back({"refused", fmt::format("{}: {}", tried.path, tried.refused)});
   }
-  if (!tried.empty()) finding->evidence.push_back({"tried", join(tried, "; ")});
+  if (!every_path) return;
+  for (const auto& [rule, folders] : folders_by_rule(missing)) {
+    finding->evidence.push_back(
+        {"tried", fmt::format("{} in {}, by {}: {}", missing.name,
+                              count_of(folders.size(), "folder"), rule, join(folders, ":"))});
+  }
 }
 
 void judge_load_order(DiagnoseContext& context, const ModuleState& module) {
@@ -72,7 +90,7 @@ void judge_load_order(DiagnoseContext& context, const ModuleState& module) {
     finding.title =
         fmt::format("`{}` needs {}, found only in {}", module.subject(), missing.name, place);
     finding.severity = Severity::kNote;
-    add_search(context, module.alone, missing, &finding);
+    add_search(context, module.alone, missing, false, &finding);
     finding.evidence.push_back({"alone", "does not load: " + module.alone.reason});
     finding.evidence.push_back(
         {"torch",
@@ -85,7 +103,7 @@ void judge_load_order(DiagnoseContext& context, const ModuleState& module) {
         "\"{}: cannot open shared object file\" if it is imported before torch; not a missing file",
         missing.name);
     finding.ruled_out.push_back(
-        fmt::format("not missing: {}", provider.empty() ? missing.name : provider));
+        fmt::format("missing: {}", provider.empty() ? missing.name : provider));
     finding.remedies.push_back({"`import torch` first", ""});
     finding.details.emplace_back("soname", missing.name);
     finding.details.emplace_back("provider", provider);
@@ -182,7 +200,7 @@ void explain_torch_library(DiagnoseContext& context, const Resolution& run,
         {"symbols", fmt::format("of the {} that are needed of it, {} are defined in another "
                                 "library of torch",
                                 elsewhere.wanted, elsewhere.found)});
-    finding->ruled_out.emplace_back("not the import order: no torch library brings it");
+    finding->ruled_out.emplace_back("the import order: no torch library brings it");
   }
   if (context.torch.distribution != nullptr) {
     finding->remedies.push_back(
@@ -220,7 +238,7 @@ void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingL
     finding.remedies.push_back({"remove or replace " + last.path, "one file"});
   }
   if (!direct) finding.evidence.push_back({"needed by", context.shown(missing.needed_by)});
-  add_search(context, run, missing, &finding);
+  add_search(context, run, missing, true, &finding);
   if (source.kind == LibraryKind::kTorch) explain_torch_library(context, run, missing, &finding);
   if (source.kind == LibraryKind::kCuda) {
     const std::string major = soname_major(missing.name);
@@ -247,9 +265,56 @@ void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingL
   context.add(std::move(finding));
 }
 
+// The cache names a file for a missing library that is not there any more, or has no entry that
+// this system's loader takes.
+void judge_cache(DiagnoseContext& context) {
+  const std::string interpreter = context.environment().host.loader.value;
+  const PythonInterpreter& python = context.environment().python;
+  if (interpreter.empty() || python.machine == 0) return;
+  const SystemLoader& loader = context.cache.system_loader(interpreter, 64, python.machine);
+  const LdCache& cache = loader.cache;
+  if (loader.musl || !cache.found) return;
+  std::vector<std::string> gone;
+  for (const ModuleState& module : context.modules) {
+    if (!module.resolved || module.loads()) continue;
+    for (const MissingLibrary& missing : module.best().missing) {
+      for (const TriedPath& tried : missing.tried) {
+        const bool stale = tried.rule == "ld.so.cache" && tried.refused == "no such file";
+        if (stale && std::find(gone.begin(), gone.end(), tried.path) == gone.end()) {
+          gone.push_back(tried.path);
+        }
+      }
+    }
+  }
+  const size_t usable =
+      count_ld_cache_entries(cache, ld_cache_flags(loader.elf_class, python.machine));
+  if (usable != 0 && gone.empty() && cache.problem.empty()) return;
+  Finding finding = make_finding("stale-ld-cache");
+  finding.subject = "ld.so.cache";
+  finding.subject_path = "/etc/ld.so.cache";
+  finding.location.path = "/etc/ld.so.cache";
+  if (!gone.empty()) {
+    finding.title = fmt::format("/etc/ld.so.cache names {}, which {} gone",
+                                count_of(gone.size(), "file"), gone.size() == 1 ? "is" : "are");
+    finding.evidence.push_back({"gone", list_some(gone, 4)});
+  } else {
+    finding.title =
+        fmt::format("/etc/ld.so.cache has no entry for {}", machine_name(python.machine));
+    finding.evidence.push_back(
+        {"entries", fmt::format("{} in all, {} for this machine", cache.entries.size(), usable)});
+  }
+  if (!cache.problem.empty()) finding.evidence.push_back({"problem", cache.problem});
+  if (!cache.generator.empty()) finding.evidence.push_back({"written by", cache.generator});
+  for (const std::string& remedy : find_code("stale-ld-cache")->remedies) {
+    finding.remedies.push_back({remedy, "/etc/ld.so.cache"});
+  }
+  context.add(std::move(finding));
+}
+
 }  // namespace
 
 void judge_loading(DiagnoseContext& context) {
+  judge_cache(context);
   for (ModuleState& module : context.modules) {
     if (!module.resolved || module.alone.loads || module.shadowed) continue;
     if (module.ours) judge_load_order(context, module);

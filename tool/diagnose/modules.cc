@@ -65,6 +65,12 @@ LoaderContext after_torch(const DiagnoseContext& context, const LoaderContext& b
   return loader;
 }
 
+bool uses_static_tls(const Resolution& run) {
+  return std::any_of(run.files.begin(), run.files.end(), [](const auto& facts) {
+    return facts->has_static_tls_flag && facts->tls_size_bytes != 0;
+  });
+}
+
 void read_modules(DiagnoseContext& context) {
   const Environment& environment = context.environment();
   for (const NativeFile& file : environment.native_files) {
@@ -153,6 +159,10 @@ void collect_modules(DiagnoseContext& context) {
     const bool is_torch = module.file->path == context.torch.core_module;
     if (!module.alone.loads && context.torch.there() && !is_torch) {
       module.after_torch = with_torch.open(module.file->path);
+    }
+    if (module.alone.loads && context.torch.there() && !is_torch && uses_static_tls(module.alone)) {
+      const Resolution later = with_torch.open(module.file->path);
+      if (!later.loads) module.order_failure = later.reason;
     }
     context.inspection.resolutions[module.file->path] = module.alone;
   }

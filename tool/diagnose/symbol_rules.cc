@@ -89,7 +89,7 @@ void add_scope(const DiagnoseContext& context, const ModuleState& module, Findin
                             count_of(run.libraries.size(), "library", "libraries"))});
   if (module.after_torch && !module.alone.missing.empty()) {
     finding->ruled_out.push_back(
-        fmt::format("not only the import order: it fails after `import torch` too, where "
+        fmt::format("the import order alone: it fails after `import torch` too, where "
                     "imported first {} hides this",
                     module.alone.missing.front().name));
   }
@@ -251,11 +251,23 @@ void judge_versions(DiagnoseContext& context, ModuleState& module) {
 void judge_rest(DiagnoseContext& context, ModuleState& module) {
   if (module.explained) return;
   const std::string& reason = module.best().reason;
-  Finding finding = make_finding("bad-file-in-path");
+  const char* code = "bad-file-in-path";
+  if (reason.find("static TLS") != std::string::npos) code = "static-tls";
+  if (reason.find("executable stack") != std::string::npos) code = "exec-stack";
+  if (reason.find("truncated") != std::string::npos) code = "truncated-file";
+  Finding finding = make_finding(code);
+  finding.severity = Severity::kError;
   describe_module(context, module, &finding);
+  module.explained = true;
   finding.title = fmt::format("`{}` does not load: {}", module.subject(), reason);
   finding.evidence.push_back({"loader", reason});
-  finding.meaning = "ImportError with the loader's words.";
+  for (const std::string& warning : module.best().warnings) {
+    finding.evidence.push_back({"loader", warning});
+  }
+  finding.meaning = "ImportError: " + reason;
+  for (const std::string& remedy : find_code(code)->remedies) {
+    finding.remedies.push_back({remedy, ""});
+  }
   context.add(std::move(finding));
 }
 
