@@ -78,8 +78,22 @@ def check_mamba(interface, conv_bias):
         compare("mamba_inner_ref", ref, formula(**inputs), TIGHT)
 
 
-def check_mamba2(combined, seq_idx, activation, norm, projection):
-    batch, heads, head_dim, groups, states, length, width = 2, 2, 4, 1, 4, 9, 4
+def check_chunk_scan(combined):
+    """mamba_chunk_scan_combined alone: the number of gradients its backward gives back."""
+    inputs = leaves(5, x=(2, 6, 2, 4), dt=(2, 6, 2), A=(2,), B=(2, 6, 1, 4), C=(2, 6, 1, 4))
+    inputs["A"] = (-inputs["A"].detach().abs() - 0.1).requires_grad_()
+
+    def function(x, dt, A, B, C):
+        return combined.mamba_chunk_scan_combined(x, dt, A, B, C, chunk_size=4, dt_softplus=True)
+
+    def formula(x, dt, A, B, C):
+        return reference.ssd(x, dt, A, B, C, None, None, None, None, (0.0, float("inf")))[1]
+
+    compare_all(inputs, function, formula, 6, True)
+
+
+def check_mamba2(combined, seq_idx, activation, norm, projection, groups=1):
+    batch, heads, head_dim, states, length, width = 2, 2, 4, 4, 9, 4
     dim = heads * head_dim
     channels = dim + 2 * groups * states
     shapes = dict(zxbcdt=(batch, length, 2 * dim + 2 * groups * states + heads),
@@ -117,16 +131,33 @@ def check(mamba_root, conv_root, letter, options):
     interface = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
     check_mamba(interface, True)
     check_mamba(interface, False)
-    has_combined = os.path.exists(f"{mamba_root}/mamba_ssm/ops/triton/ssd_combined.py")
-    if has_combined and "no-triton" not in options:
-        combined = importlib.import_module("mamba_ssm.ops.triton.ssd_combined")
-        reference.replace_triton_functions(combined)
-        knows_sequences = letter != "A"
-        check_mamba2(combined, False, "silu", False, True)
-        check_mamba2(combined, knows_sequences, "silu", True, True)
-        check_mamba2(combined, knows_sequences, None, False, False)
-        if not knows_sequences:
-            must_refuse(lambda: check_mamba2(combined, True, "silu", False, True))
+    if not os.path.exists(f"{mamba_root}/mamba_ssm/ops/triton/ssd_combined.py"):
+        return
+    if "no-triton" in options:
+        must_name_triton()
+        return
+    combined = importlib.import_module("mamba_ssm.ops.triton.ssd_combined")
+    reference.replace_triton_functions(combined)
+    knows_sequences = letter != "A"
+    check_mamba2(combined, False, "silu", False, True)
+    check_mamba2(combined, knows_sequences, "silu", True, True)
+    check_mamba2(combined, knows_sequences, None, False, False)
+    if "groups" in options:
+        check_mamba2(combined, False, "silu", True, True, groups=2)
+        check_chunk_scan(combined)
+    if not knows_sequences:
+        must_refuse(lambda: check_mamba2(combined, True, "silu", False, True))
+
+
+def must_name_triton():
+    modules = importlib.import_module("mamba_ssm.modules.mamba2")
+    try:
+        modules.mamba_split_conv1d_scan_combined(1, 2, 3)
+    except ImportError as problem:
+        if "Triton" in str(problem):
+            return
+        raise Wrong(f"the error does not name Triton: {problem}")
+    raise Wrong("what needs Triton ran without it")
 
 
 def must_refuse(call):

@@ -56,13 +56,15 @@ def mamba2_combined(zxbcdt, conv_weight, conv_bias, dt_bias, A, D, heads, head_d
     _, y, _ = ssd(x, dt, A, B, C, D, gate, dt_bias, seq_idx, (0.0, float("inf")))
     y = y.reshape(*shape, dim)
     if norm_weight is not None:
-        y = gated_norm(y, z, norm_weight, eps)
+        y = gated_norm(y, z, norm_weight, eps, dim // groups)
     return y @ out_proj.t() if out_proj is not None else y
 
 
-def gated_norm(y, z, weight, eps):
+def gated_norm(y, z, weight, eps, group_size):
     y = y * F.silu(z)
-    return y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps) * weight
+    grouped = y.unflatten(-1, (-1, group_size))
+    grouped = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + eps)
+    return grouped.flatten(-2) * weight
 
 
 def _grads(function, inputs, dout):
@@ -107,13 +109,13 @@ def replace_triton_functions(module):
     def norm_fwd(x, weight, bias, eps, z=None, out=None, group_size=None, norm_before_gate=True,
                  is_rms_norm=False):
         assert is_rms_norm and not norm_before_gate and bias is None
-        return _into(out, gated_norm(x, z, weight, eps)), None, x.new_ones(x.shape[0])
+        return _into(out, gated_norm(x, z, weight, eps, group_size or x.shape[-1])), None, x.new_ones(x.shape[0])
 
     def norm_bwd(dy, x, weight, bias, eps, mean, rstd, z=None, group_size=None,
                  norm_before_gate=True, is_rms_norm=False, recompute_output=False, dz=None,
                  out=None):
         def formula(x, z, weight):
-            return gated_norm(x, z, weight, eps)
+            return gated_norm(x, z, weight, eps, group_size or x.shape[-1])
 
         value, (gx, gz, gweight) = _grads(formula, (x, z, weight), dy)
         rest = (_into(out, value),) if recompute_output else ()

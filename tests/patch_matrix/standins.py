@@ -236,3 +236,5 @@ def install(letter, with_triton=True, removed_names=False, with_conv=True):
     sys.modules.update(make_transformers(removed_names))
     if with_triton:
         sys.modules.update(make_triton())
+    else:
+        sys.modules["triton"] = None  # an import of it raises ModuleNotFoundError
