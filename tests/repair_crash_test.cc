@@ -1,6 +1,7 @@
 // The promise of the journal: a kill, or a failing system call, at every single call that writes
 // leaves the old or the new environment for the next run, and undo still gives back everything.
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -166,6 +167,44 @@ TEST_F(Crash, every_writing_call_of_a_recovery) {
     }
   }
   std::printf("recovery: %ld points tried\n", points_);
+}
+
+// A real full disk: a file system in memory, a page larger each time until the repair fits.
+TEST_F(Crash, a_small_file_system_that_is_full) {
+  const std::string mount_point = directory_ + "/small";
+  fs::create_directories(mount_point);
+  if (::mount("none", mount_point.c_str(), "tmpfs", 0, "size=1m") != 0) {
+    GTEST_SKIP() << "no right to mount a file system here";
+  }
+  long full = 0;
+  bool fits = false;
+  for (int pages = 20; pages < 200 && !fits; ++pages) {
+    const std::string size = "size=" + std::to_string(pages * 4096);
+    ::umount(mount_point.c_str());
+    ASSERT_EQ(::mount("none", mount_point.c_str(), "tmpfs", 0, size.c_str()), 0);
+    const std::string place = mount_point + "/env";
+    fs::create_directories(place);
+    make_small_environment(place);
+    const auto before = picture_of(mount_point);
+    const RepairScope scope = small_scope(place);
+    const Result<ApplyReport> applied = apply_plan(*disk_, scope, small_plan(place), {});
+    if (applied.ok()) {
+      fits = true;
+      EXPECT_TRUE(is_repaired(place));
+    } else {
+      ++full;
+      EXPECT_NE(format_error(applied.error()).find("No space left on device"), std::string::npos)
+          << format_error(applied.error());
+      EXPECT_EQ(applied.error().message, "the repair stopped; nothing is changed");
+      EXPECT_EQ(difference(before, picture_of(mount_point)), "") << size;
+    }
+    ASSERT_TRUE(undo_all(*disk_, scope).ok());
+    EXPECT_EQ(difference(before, picture_of(mount_point)), "") << size;
+  }
+  EXPECT_TRUE(fits);
+  EXPECT_GT(full, 5);
+  ::umount(mount_point.c_str());
+  std::printf("full disk: %ld sizes too small, then one that fits\n", full);
 }
 
 }  // namespace

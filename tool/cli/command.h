@@ -52,7 +52,8 @@ void add_target_options(CLI::App& command, TargetOptions& options);
 struct Target {
   std::unique_ptr<Disk> disk;
   std::vector<Environment> environments;
-  std::string library_path;  // LD_LIBRARY_PATH of this process; empty for a mounted root
+  EnvironmentRequest request;  // how they were found, to find one again on a changed tree
+  std::string library_path;    // LD_LIBRARY_PATH of this process; empty for a mounted root
 };
 Result<Target> open_target(const TargetOptions& options);
 Result<std::unique_ptr<Disk>> open_target_disk(const std::string& root);
@@ -67,9 +68,13 @@ int fail(const Error& error);
 void print(const std::string& text);           // standard output
 void print_progress(const std::string& text);  // standard error
 
+// Version, build, kernel images and rule revisions, for --version.
+std::string version_text();
+
 void add_inspect_command(CLI::App& app, Selected& selected);
 void add_explain_command(CLI::App& app, Selected& selected);
 void add_report_command(CLI::App& app, Selected& selected);
+void add_generate_command(CLI::App& app, Selected& selected);
 void add_patch_command(CLI::App& app, Selected& selected);
 void add_repair_command(CLI::App& app, Selected& selected);
 void add_undo_command(CLI::App& app, Selected& selected);

@@ -66,6 +66,7 @@ Result<Target> open_target(const TargetOptions& options) {
   Result<std::vector<Environment>> environments = discover_environments(*target.disk, request);
   if (!environments.ok()) return std::move(environments).error();
   target.environments = std::move(environments).value();
+  target.request = std::move(request);
   return target;
 }
 

@@ -35,6 +35,15 @@ int compiler_number(const json& image) {
   return std::stoi(parts[0]) * 1000 + std::stoi(parts[1]) * 10;
 }
 
+// "7.8" of `.version 7.8`: 78.
+int ptx_isa_of(const json& image) {
+  if (!image.contains("ptx_isa")) return 0;
+  if (image.at("ptx_isa").is_number_integer()) return image.at("ptx_isa").get<int>();
+  std::string text = image.at("ptx_isa").get<std::string>();
+  std::erase(text, '.');
+  return is_all_digits(text) && text.size() <= 3 ? std::stoi(text) : 0;
+}
+
 Result<Payload> read_manifest(const json& manifest, const std::string& path) {
   Payload payload;
   payload.name = manifest.at("name").get<std::string>();
@@ -63,6 +72,7 @@ Result<Payload> read_manifest(const json& manifest, const std::string& path) {
       image.kind = each.value("kind", "cubin");
       image.sm = each.value("sm", 0);
       image.compiler = compiler_number(each);
+      image.ptx_isa = ptx_isa_of(each);
       image.size_bytes = each.value("size_bytes", uint64_t{0});
       payload.images.push_back(std::move(image));
     }

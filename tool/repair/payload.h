@@ -27,7 +27,8 @@ struct PayloadImage {
   std::string unit;
   std::string kind;  // "cubin", "ptx"
   int sm = 0;
-  int compiler = 0;
+  int compiler = 0;  // as the driver counts: 11080
+  int ptx_isa = 0;   // PTX only: 78 for `.version 7.8`
   uint64_t size_bytes = 0;
 };
 

@@ -6,21 +6,15 @@
 #include <set>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "repair/overlay_disk.h"
 #include "repair/ownership.h"
 #include "repair/record.h"
+#include "repair/shim_plan.h"
 
 namespace ssmend {
 namespace {
 
-// Codes that a module of the kernel library answers: it needs neither libtorch nor the CUDA
-// runtime, and has code for every GPU that torch supports there.
-constexpr std::array kDropInCodes = {
-    "missing-library", "wrong-machine",        "python-abi",     "undefined-symbol",
-    "torch-mismatch",  "module-missing",       "glibc-too-old",  "libstdcxx-too-old",
-    "no-gpu-code",     "cuda-runtime-missing", "truncated-file", "static-tls",
-    "exec-stack",      "bad-file-in-path",
-};
 // Codes that a change of Python source answers.
 constexpr std::array kSourceCodes = {
     "call-contract", "import-guard",          "distributed-missing", "removed-name",
@@ -40,16 +34,6 @@ bool is_wanted(const std::vector<std::string>& only, const std::string& code) {
   return only.empty() || std::find(only.begin(), only.end(), code) != only.end();
 }
 
-std::string module_of(const Inspection& inspection, const Finding& finding) {
-  if (std::string module = finding.detail("module"); !module.empty()) return module;
-  for (const NativeFile& file : inspection.environment.native_files) {
-    if (!finding.subject_path.empty() && file.path == finding.subject_path) {
-      return file.module_name;
-    }
-  }
-  return "";
-}
-
 class Planner {
  public:
   Planner(const PlanRequest& request, const Inspection& inspection)
@@ -63,7 +47,10 @@ class Planner {
     } else {
       std::vector<std::string> modules;
       std::vector<std::string> codes;
+      const Result<std::set<std::string>> shimmed = plan_shims();
+      if (!shimmed.ok()) return shimmed.error();
       for (auto& [module, its_codes] : modules_to_install(inspection_, request_.only)) {
+        if (shimmed->count(module) != 0) continue;
         modules.push_back(module);
         for (std::string& code : its_codes) {
           if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
@@ -74,6 +61,11 @@ class Planner {
       }
       if (Result<void> planned = plan_sources(); !planned.ok()) return std::move(planned).error();
     }
+    return finish();
+  }
+
+  Result<Plan> for_rules() {
+    if (Result<void> planned = plan_sources(true); !planned.ok()) return std::move(planned).error();
     return finish();
   }
 
@@ -92,6 +84,31 @@ class Planner {
       }
     }
     return nullptr;
+  }
+
+  // The modules that a shim makes load, tried one by one on a simulated tree.
+  Result<std::set<std::string>> plan_shims() {
+    std::set<std::string> cured;
+    if (!is_wanted(request_.only, "missing-library")) return cured;
+    for (ShimCandidate& candidate : shim_candidates(*request_.disk, inspection_, request_.scope)) {
+      OverlayDisk trial(*request_.disk);
+      for (const FileChange& change : candidate.action.changes) trial.add(change);
+      const Result<Inspection> after = request_.inspect(trial);
+      if (!after.ok()) return after.error();
+      const bool still =
+          std::any_of(after->findings.begin(), after->findings.end(), [&](const Finding& finding) {
+            return finding.severity == Severity::kError &&
+                   finding.detail("module") == candidate.module &&
+                   is_answered_by_drop_in(finding.code);
+          });
+      if (still) continue;
+      cured.insert(candidate.module);
+      // Two modules may need the same shim.
+      if (is_written(candidate.action.changes.front().path)) continue;
+      for (const FileChange& change : candidate.action.changes) overlay_.add(change);
+      plan_.actions.push_back(std::move(candidate.action));
+    }
+    return cured;
   }
 
   Result<void> plan_modules(const std::vector<std::string>& modules,
@@ -141,7 +158,7 @@ class Planner {
       const std::string own = path_join(site, module + ".abi3.so");
       for (const std::string& path :
            shadowing_files(*request_.disk, inspection_.environment, module, own)) {
-        const std::string refusal = refusal_of(inspection_.environment, path);
+        const std::string refusal = refusal_for(path);
         if (!refusal.empty()) {
           plan_.refusals.push_back(refusal);
           continue;
@@ -164,7 +181,8 @@ class Planner {
     return action;
   }
 
-  Result<void> plan_sources() {
+  // `all_rules`: also where no finding calls for a rule.
+  Result<void> plan_sources(bool all_rules = false) {
     Inspection before;
     const Inspection* now = &inspection_;
     if (!plan_.actions.empty()) {
@@ -186,7 +204,7 @@ class Planner {
         all_codes.push_back(finding.code);
       }
     }
-    if (all_codes.empty()) return {};
+    if (all_codes.empty() && !all_rules) return {};
     const std::vector<std::string>& sites = now->environment.site_directories;
     const EnvironmentFiles files(overlay_, sites);
     PatchFacts facts = patch_facts_of(*now);
@@ -206,8 +224,7 @@ class Planner {
     if (codes == codes_by_file.end()) codes = codes_by_file.find(patch.path);
     // With --only, a file that no chosen finding names is left alone.
     if (codes == codes_by_file.end() && !request_.only.empty()) return;
-    if (const std::string refusal = refusal_of(inspection_.environment, patch.path);
-        !refusal.empty()) {
+    if (const std::string refusal = refusal_for(patch.path); !refusal.empty()) {
       plan_.refusals.push_back(refusal);
       return;
     }
@@ -266,6 +283,20 @@ class Planner {
     return std::move(plan_);
   }
 
+  [[nodiscard]] std::string refusal_for(const std::string& path) const {
+    const std::string refusal = refusal_of(inspection_.environment, path);
+    const int owner = owner_of(inspection_.environment, path);
+    if (!refusal.empty() || owner < 0) return refusal;
+    const Distribution& distribution =
+        inspection_.environment.distributions[static_cast<size_t>(owner)];
+    for (const std::string& name : request_.keep) {
+      if (normalized_distribution_name(name) == distribution.normalized_name) {
+        return printable(path) + ": the recipe keeps " + distribution.name + " as it is";
+      }
+    }
+    return "";
+  }
+
   [[nodiscard]] bool is_written(const std::string& path) const {
     for (const Action& action : plan_.actions) {
       for (const FileChange& change : action.changes) {
@@ -283,57 +314,12 @@ class Planner {
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::vector<std::string>>> modules_to_install(
-    const Inspection& inspection, const std::vector<std::string>& only) {
-  std::vector<std::pair<std::string, std::vector<std::string>>> modules;
-  for (const Finding& finding : inspection.findings) {
-    if (!is_broken(finding) || !is_one_of(kDropInCodes, finding.code)) continue;
-    if (!is_wanted(only, finding.code)) continue;
-    const std::string module = module_of(inspection, finding);
-    if (module.empty()) continue;
-    // A warning about a file that nobody needs is not worth a module.
-    const bool missing = finding.code == "module-missing";
-    if (finding.severity != Severity::kError && !missing) continue;
-    auto known = std::find_if(modules.begin(), modules.end(),
-                              [&](const auto& each) { return each.first == module; });
-    if (known == modules.end()) known = modules.insert(modules.end(), {module, {}});
-    known->second.push_back(finding.code);
-  }
-  return modules;
-}
-
-PatchFacts patch_facts_of(const Inspection& inspection) {
-  PatchFacts facts;
-  for (const auto& [module, contract] : inspection.contracts) {
-    auto& functions = facts.binaries[module];
-    for (const BoundFunction& function : contract.functions) {
-      if (!function.arity_known) continue;
-      functions[function.name] = {static_cast<int>(function.arity()),
-                                  function.return_type == "void" || function.return_type == "None"};
-    }
-  }
-  for (const Distribution& distribution : inspection.environment.distributions) {
-    if (!distribution.shadowed) {
-      facts.distributions[distribution.normalized_name] = distribution.version;
-    }
-  }
-  facts.python_version = inspection.environment.python.version;
-  for (const Finding& finding : inspection.findings) {
-    if (finding.code == "distributed-missing") facts.features["torch.distributed"] = false;
-  }
-  return facts;
-}
-
-std::optional<std::string> EnvironmentFiles::read(const std::string& relative_path) const {
-  for (const std::string& site : site_directories_) {
-    Result<std::string> content = disk_.read(path_join(site, relative_path));
-    if (content.ok()) return std::move(content).value();
-  }
-  return std::nullopt;
-}
-
 Result<Plan> make_plan(const PlanRequest& request, const Inspection& inspection) {
   return Planner(request, inspection).for_findings();
+}
+
+Result<Plan> make_patch_plan(const PlanRequest& request, const Inspection& inspection) {
+  return Planner(request, inspection).for_rules();
 }
 
 Result<Plan> make_install_plan(const PlanRequest& request, const Inspection& inspection,

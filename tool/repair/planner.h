@@ -24,12 +24,16 @@ struct PlanRequest {
   std::vector<RuleSet> rules;
   std::vector<Payload> payloads;
   std::vector<std::string> only;  // codes; empty: all
+  std::vector<std::string> keep;  // distributions that are never changed: the recipe's
   std::string ssmend_version;
   // The environment as it would be on this disk: discover and diagnose once more.
   std::function<Result<Inspection>(const Disk&)> inspect;
 };
 
 Result<Plan> make_plan(const PlanRequest& request, const Inspection& inspection);
+
+// The plan of `ssmend patch`: source rules only, and every one whose conditions hold.
+Result<Plan> make_patch_plan(const PlanRequest& request, const Inspection& inspection);
 
 // The plan of `ssmend kernels install`: these modules, whatever the findings are.
 Result<Plan> make_install_plan(const PlanRequest& request, const Inspection& inspection,
@@ -38,6 +42,10 @@ Result<Plan> make_install_plan(const PlanRequest& request, const Inspection& ins
 // The modules that a drop-in of the kernel library would cure, with the codes that call for it.
 std::vector<std::pair<std::string, std::vector<std::string>>> modules_to_install(
     const Inspection& inspection, const std::vector<std::string>& only);
+
+// Whether a module of the kernel library can cure it: it needs neither libtorch nor the CUDA
+// runtime, and has code for every GPU that torch supports.
+bool is_answered_by_drop_in(std::string_view code);
 
 // Facts that the preconditions of source rules ask for. `files` is not set.
 PatchFacts patch_facts_of(const Inspection& inspection);
