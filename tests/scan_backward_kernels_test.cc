@@ -7,8 +7,8 @@ void scan_split_f32(ssm::ScanParams);
 void scan_split_f16(ssm::ScanParams);
 void scan_narrow_f32(ssm::ScanParams);
 void scan_narrow_f16(ssm::ScanParams);
-void scan_rows_f32(ssm::ScanParams);
-void scan_rows_f16(ssm::ScanParams);
+void scan_states_f32(ssm::ScanParams);
+void scan_states_f16(ssm::ScanParams);
 void scan_backward_f32(ssm::ScanBackwardParams);
 void scan_backward_f16(ssm::ScanBackwardParams);
 void scan_backward_narrow_f32(ssm::ScanBackwardParams);
@@ -90,7 +90,7 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   states.time_warps = states_plan.time_warps;
   if (!how.chunked) states.x = nullptr;
   const auto states_kernel = states_plan.kernel == ScanKernel::kRows
-                                 ? (kFloat ? scan_rows_f32 : scan_rows_f16)
+                                 ? (kFloat ? scan_states_f32 : scan_states_f16)
                              : narrow ? (kFloat ? scan_narrow_f32 : scan_narrow_f16)
                                       : (kFloat ? scan_split_f32 : scan_split_f16);
   emulate::run_grid(states_kernel,

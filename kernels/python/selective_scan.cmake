@@ -1,5 +1,6 @@
-#The three drop - in modules of the selective scan.
-foreach (module selective_scan_cuda selective_scan_cuda_core selective_scan_cuda_oflex)
-list(APPEND SSM_MODULES ${module}) set(SSM_MODULE_${module} _SOURCES python / ${module}.cc python /
-                                       selective_scan.cc python / tensor.cc python / library.cc)
-    endforeach()
+# The three drop-in modules of the selective scan.
+foreach(module selective_scan_cuda selective_scan_cuda_core selective_scan_cuda_oflex)
+  list(APPEND SSM_MODULES ${module})
+  set(SSM_MODULE_${module}_SOURCES
+    python/${module}.cc python/selective_scan.cc python/tensor.cc python/library.cc)
+endforeach()

@@ -104,6 +104,10 @@ ssm_status plan_of(const ssm_scan_backward_args& args, const ScanSizes& sizes, S
   const ssm_device* facts = nullptr;
   SSM_TRY(device_facts(args.in.u.device, &facts));
   *shape = make_shape(args.in, sizes, facts->multiprocessors);
+  for (const ssm_tensor* rows :
+       {&args.out, &args.out_z, &args.dout, &args.du, &args.ddelta, &args.dz}) {
+    shape->near_rows = shape->near_rows && rows_near(make_rows(*rows));
+  }
   *plan = plan_backward(*shape, args.deterministic != 0);
   return SSM_OK;
 }

@@ -29,6 +29,7 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
   using Tile::dbias;
   using Tile::dC;
   using Tile::dD;
+  using Tile::decay;
   using Tile::end;
   using Tile::exchange;
   using Tile::factors;
@@ -93,8 +94,8 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
     const int n = pass + slot;
     const long long channel = first + c;
     const bool exists = n < p.states && c < count;
-    const float A = exists ? p.A[channel * p.A_row_stride + n * p.A_state_stride] : 0.0f;
-    const float decay = A * kLog2E;
+    const float A = decay[c * padded + n];
+    const float log2_decay = A * kLog2E;
     float B[kSteps], C[kSteps], a[kSteps], h[kSteps];
     factor_steps(p.B, 0, slot, exists ? channel : 0, exists ? n : p.states, B);
     factor_steps(p.C, 1, slot, exists ? channel : 0, exists ? n : p.states, C);
@@ -102,11 +103,11 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
     float local = 0.0f;
 #pragma unroll
     for (int k = 0; k < kSteps; ++k) {
-      a[k] = exp2_approx(decay * dt[k]);
+      a[k] = exp2_approx(log2_decay * dt[k]);
       h[k] = dtu[k] * B[k];
       local = fmaf(a[k], local, h[k]);
     }
-    const float a_own = exp2_approx(decay * dt_total);
+    const float a_own = exp2_approx(log2_decay * dt_total);
     float a_sum = a_own, h_sum = local;
 #pragma unroll
     for (int distance = 1; distance < kStretches; distance *= 2) {
@@ -274,7 +275,7 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
     group = blockIdx.x / group_blocks;
     const int block = static_cast<int>(blockIdx.x) % group_blocks;
     const int within = smaller(block * block_channels + channel_warp * cw, group_channels);
-    first = group * group_channels + within;
+    first = group * group_channels + smaller(within, group_channels - 1);
     count = smaller(cw, group_channels - within);
     place(reinterpret_cast<float*>(shared_words));
 

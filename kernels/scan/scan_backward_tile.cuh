@@ -26,22 +26,53 @@ struct BackwardTile {
   long long batch, group, first;  // this warp's first channel
   int count;                      // its channels
 
-  // Shared memory of the block, then of the warp: rows of steps per channel, and values per state.
-  float *factors, *reduction, *rows, *exchange, *before, *carry, *dA, *dB, *dC, *dD, *dbias;
+  // Shared memory of the block, then of the warp: where its first channel's rows begin, rows of
+  // steps per channel, and values per state.
+  float *factors, *reduction, *rows, *exchange, *before, *carry, *decay, *dA, *dB, *dC, *dD, *dbias;
   float2* pairs;
+  long long* bases;
+
+  enum { kDt, kDtU, kDy, kU, kSlope, kSumB, kSumA, kRowKinds };
+  enum {
+    kAtU,
+    kAtDelta,
+    kAtZ,
+    kAtOut,
+    kAtDout,
+    kAtDu,
+    kAtDdelta,
+    kAtDz,
+    kAtOutZ,
+    kAtStates,
+    kBases
+  };
 
   __device__ __forceinline__ float* row(int which, int c) const {
-    return rows + (which * p.channels_per_warp + c) * kPitch;
+    return rows + (c * kRowKinds + which) * kPitch;
   }
-  enum { kDt, kDtU, kDy, kU, kSlope, kSumB, kSumA, kRowKinds };
+  // Element `offset` after the first element of this warp's first row.
+  template <typename Element>
+  __device__ __forceinline__ Element* element(int base, int offset) const {
+    return reinterpret_cast<Element*>(bases[base]) + offset;
+  }
+  // Of a lane's element: 32-bit, as several channels a warp are planned only where rows are near.
+  __device__ __forceinline__ static int offset(const ScanRows& tensor, int c, int t) {
+    return c * static_cast<int>(tensor.row_stride) + t;
+  }
 
   // Of one warp's area; a multiple of 4, as every area is read 16 bytes at a time.
   __device__ __forceinline__ int warp_floats() const {
     const int cw = p.channels_per_warp;
-    const int floats = kRowKinds * cw * kPitch + kExchangeFloats + 2 * cw * padded +
+    const int floats = 2 * kBases + kRowKinds * cw * kPitch + kExchangeFloats + 3 * cw * padded +
                        cw * padded * kStretches * (1 + !p.B.variable + !p.C.variable) +
                        2 * cw * kLanes;
     return (floats + 3) / 4 * 4;
+  }
+
+  __device__ __forceinline__ long long address(const ScanRows& tensor, int size,
+                                               long long channel) const {
+    return reinterpret_cast<long long>(tensor.data) +
+           size * (batch * tensor.batch_stride + channel * tensor.row_stride);
   }
 
   __device__ __forceinline__ void place(float* shared) {
@@ -49,58 +80,74 @@ struct BackwardTile {
     pairs = reinterpret_cast<float2*>(shared);
     factors = shared + 4 * warps * kPassStates;
     reduction = factors + 2 * time_warps * kFactorFloats;
-    float* mine = reduction + warps * kFactorFloats;
     const int per_step_sum = cw * padded * kStretches;
-    rows = mine + warp * warp_floats();
+    bases = reinterpret_cast<long long*>(reduction + warps * kFactorFloats + warp * warp_floats());
+    rows = reinterpret_cast<float*>(bases + kBases);
     exchange = rows + kRowKinds * cw * kPitch;
     before = exchange + kExchangeFloats;
     carry = before + cw * padded;
-    dD = carry + cw * padded;
+    decay = carry + cw * padded;
+    dD = decay + cw * padded;
     dbias = dD + cw * kLanes;
     dA = dbias + cw * kLanes;
     dB = dA + per_step_sum;
     dC = dB + (p.B.variable ? 0 : per_step_sum);
-    for (int i = lane; i < cw * padded; i += kLanes) carry[i] = 0.0f;
+    for (int i = lane; i < cw * padded; i += kLanes) {
+      const int c = i / padded;
+      const int n = i % padded;
+      carry[i] = 0.0f;
+      decay[i] = c < count && n < p.states
+                     ? p.A[(first + c) * p.A_row_stride + n * p.A_state_stride]
+                     : 0.0f;
+    }
     const int sums = 2 * cw * kLanes + per_step_sum * (1 + !p.B.variable + !p.C.variable);
     for (int i = lane; i < sums; i += kLanes) dD[i] = 0.0f;
+    if (lane == 0) {
+      constexpr int kSize = sizeof(T);
+      bases[kAtU] = address(p.u, kSize, first);
+      bases[kAtDelta] = address(p.delta, kSize, first / p.delta_ratio);
+      bases[kAtZ] = address(p.z, kSize, first);
+      bases[kAtOut] = address(p.out, kSize, first);
+      bases[kAtDout] = address(q.dout, p.out_is_float ? 4 : kSize, first);
+      bases[kAtDu] = address(q.du, kSize, first);
+      bases[kAtDdelta] = address(q.ddelta, kSize, first);
+      bases[kAtDz] = address(q.dz, kSize, first);
+      bases[kAtOutZ] = address(p.out_z, kSize, first);
+      bases[kAtStates] = reinterpret_cast<long long>(p.tile_states) +
+                         4 * (batch * p.dim + first) * p.tiles * p.states;
+    }
     __syncwarp();
   }
 
   // Per element: the step size and its slope, dy behind the gate, dz, out_z, the sum for dD.
   __device__ __forceinline__ void prepare(int c, int tile) {
-    const long long channel = first + c;
-    const long long delta_row = channel / p.delta_ratio;
+    const int delta_row =
+        p.delta_ratio == 1 ? c
+                           : static_cast<int>((first + c) / p.delta_ratio - first / p.delta_ratio);
     const int t = tile + lane * kOwn;
     const int available = end - t;
     const bool aligned = p.rows_aligned;
-    const Steps<T, kOwn> u_raw = load_steps<T, kOwn>(
-        static_cast<const T*>(p.u.data) + batch * p.u.batch_stride + channel * p.u.row_stride + t,
-        available, aligned);
-    const Steps<T, kOwn> delta_raw =
-        load_steps<T, kOwn>(static_cast<const T*>(p.delta.data) + batch * p.delta.batch_stride +
-                                delta_row * p.delta.row_stride + t,
-                            available, aligned);
-    const long long dout_at = batch * q.dout.batch_stride + channel * q.dout.row_stride + t;
+    const Steps<T, kOwn> u_raw =
+        load_steps<T, kOwn>(element<T>(kAtU, offset(p.u, c, t)), available, aligned);
+    const Steps<T, kOwn> delta_raw = load_steps<T, kOwn>(
+        element<T>(kAtDelta, offset(p.delta, delta_row, t)), available, aligned);
     float dy[kOwn];
     if (p.out_is_float) {
       const Steps<float, kOwn> raw = load_steps<float, kOwn>(
-          static_cast<const float*>(q.dout.data) + dout_at, available, aligned);
+          element<float>(kAtDout, offset(q.dout, c, t)), available, aligned);
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) dy[i] = raw.value[i];
     } else {
       const Steps<T, kOwn> raw =
-          load_steps<T, kOwn>(static_cast<const T*>(q.dout.data) + dout_at, available, aligned);
+          load_steps<T, kOwn>(element<T>(kAtDout, offset(q.dout, c, t)), available, aligned);
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) dy[i] = to_float(raw.value[i]);
     }
     if (p.z.data) {
-      const Steps<T, kOwn> z_raw = load_steps<T, kOwn>(
-          static_cast<const T*>(p.z.data) + batch * p.z.batch_stride + channel * p.z.row_stride + t,
-          available, aligned);
+      const Steps<T, kOwn> z_raw =
+          load_steps<T, kOwn>(element<T>(kAtZ, offset(p.z, c, t)), available, aligned);
       const Steps<T, kOwn> out_raw =
-          load_steps<T, kOwn>(static_cast<const T*>(p.out.data) + batch * p.out.batch_stride +
-                                  channel * p.out.row_stride + t,
-                              available, aligned);
+          load_steps<T, kOwn>(element<T>(kAtOut, offset(p.out, c, t)), available, aligned);
       float dz[kOwn], out_z[kOwn];
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) {
@@ -111,19 +158,16 @@ struct BackwardTile {
         out_z[i] = out * z * gate;
         dy[i] *= z * gate;
       }
-      store_steps<T, kOwn>(q.dz.data, batch * q.dz.batch_stride + channel * q.dz.row_stride + t, dz,
-                           available, false, aligned);
+      store_typed<T, kOwn>(element<T>(kAtDz, offset(q.dz, c, t)), dz, available, aligned);
       if (p.out_z.data) {
-        store_steps<T, kOwn>(p.out_z.data,
-                             batch * p.out_z.batch_stride + channel * p.out_z.row_stride + t, out_z,
-                             available, false, aligned);
+        store_typed<T, kOwn>(element<T>(kAtOutZ, offset(p.out_z, c, t)), out_z, available, aligned);
       }
     }
-    const float bias = p.delta_bias ? p.delta_bias[delta_row] : 0.0f;
+    const float bias = p.delta_bias ? p.delta_bias[(first + c) / p.delta_ratio] : 0.0f;
     float dD_sum = 0.0f;
+    float* area = row(0, c) + lane * kOwn;
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const int at = lane * kOwn + i;
       const float u = to_float(u_raw.value[i]);
       float dt = to_float(delta_raw.value[i]) + bias;
       float slope = 1.0f;
@@ -133,45 +177,37 @@ struct BackwardTile {
         dt = fmaxf(dt, 0.0f) + log1p_unit(e);
       }
       if (i >= available) dt = dy[i] = 0.0f;
-      row(kDt, c)[at] = dt;
-      row(kDtU, c)[at] = dt * u;
-      row(kDy, c)[at] = dy[i];
-      row(kU, c)[at] = u;
-      row(kSlope, c)[at] = slope;
-      row(kSumB, c)[at] = 0.0f;
-      row(kSumA, c)[at] = 0.0f;
+      area[kDt * kPitch + i] = dt;
+      area[kDtU * kPitch + i] = dt * u;
+      area[kDy * kPitch + i] = dy[i];
+      area[kU * kPitch + i] = u;
+      area[kSlope * kPitch + i] = slope;
+      area[kSumB * kPitch + i] = 0.0f;
+      area[kSumA * kPitch + i] = 0.0f;
       dD_sum = fmaf(dy[i], u, dD_sum);
     }
     dD[c * kLanes + lane] += dD_sum;
-    const float* states =
-        p.tile_states + ((batch * p.dim + channel) * p.tiles + tile / kTile) * p.states;
-    for (int n = lane; n < p.states; n += kLanes)
+    const float* states = element<const float>(kAtStates, 0) +
+                          (c * p.tiles + tile / kTile) * static_cast<long long>(p.states);
+    for (int n = lane; n < p.states; n += kLanes) {
       before[c * padded + n] = tile < end ? states[n] : 0.0f;
+    }
   }
 
   // B and C of this time warp's tile, as float32, by the warps that share it.
   __device__ __forceinline__ void stage(int pass, int tile) {
-    constexpr int kQuads = kTile / 4;
-    const int channel_warps = warps / time_warps;
-    for (int slot = channel_warp * kLanes + lane; slot < 2 * kPassStates * kQuads;
-         slot += channel_warps * kLanes) {
-      const int of_row = slot / kQuads;
-      const bool is_c = of_row >= kPassStates;
-      const ScanFactor& factor = is_c ? p.C : p.B;
-      const int state = pass + of_row % kPassStates;
-      const int t = tile + slot % kQuads * 4;
-      if (!factor.variable) continue;
-      const T* base = static_cast<const T*>(factor.data) + batch * factor.batch_stride +
-                      group * factor.row_stride + state * factor.state_stride + t;
-      const Steps<T, 4> raw =
-          load_steps<T, 4>(base, state < p.states ? end - t : 0, factor.aligned);
-      float4 quad;
-      quad.x = to_float(raw.value[0]);
-      quad.y = to_float(raw.value[1]);
-      quad.z = to_float(raw.value[2]);
-      quad.w = to_float(raw.value[3]);
-      float* tile_factors = factors + time_warp * 2 * kFactorFloats;
-      *reinterpret_cast<float4*>(tile_factors + of_row * kPitch + slot % kQuads * 4) = quad;
+    const int lanes = warps / time_warps * kLanes;
+    float* to = factors + time_warp * 2 * kFactorFloats;
+    for (int slot = channel_warp * kLanes + lane; slot < 2 * kPassStates * (kTile / 4);
+         slot += 2 * lanes) {
+      Stager<T, kPassStates, kTile> shares[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        shares[i].place(p, batch, group, true, slot + i * lanes);
+        shares[i].load(p, pass / kPassStates, tile, end);
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) shares[i].store(to, kPitch);
     }
   }
 
@@ -198,25 +234,23 @@ struct BackwardTile {
   }
 
   __device__ __forceinline__ void finish(int c, int tile) {
-    const long long channel = first + c;
     const int t = tile + lane * kOwn;
-    const float skip = p.D ? p.D[channel] : 0.0f;
+    const float skip = p.D ? p.D[first + c] : 0.0f;
+    const float* area = row(0, c) + lane * kOwn;
     float du[kOwn], ddelta[kOwn];
     float bias_sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const int at = lane * kOwn + i;
-      const float sum_b = row(kSumB, c)[at];
-      du[i] = fmaf(row(kDt, c)[at], sum_b, skip * row(kDy, c)[at]);
-      ddelta[i] = fmaf(row(kU, c)[at], sum_b, row(kSumA, c)[at]) * row(kSlope, c)[at];
+      const float sum_b = area[kSumB * kPitch + i];
+      du[i] = fmaf(area[kDt * kPitch + i], sum_b, skip * area[kDy * kPitch + i]);
+      ddelta[i] =
+          fmaf(area[kU * kPitch + i], sum_b, area[kSumA * kPitch + i]) * area[kSlope * kPitch + i];
       if (t + i < end) bias_sum += ddelta[i];
     }
     dbias[c * kLanes + lane] += bias_sum;
-    store_steps<T, kOwn>(q.du.data, batch * q.du.batch_stride + channel * q.du.row_stride + t, du,
-                         end - t, false, p.rows_aligned);
-    store_steps<T, kOwn>(q.ddelta.data,
-                         batch * q.ddelta.batch_stride + channel * q.ddelta.row_stride + t, ddelta,
-                         end - t, false, p.rows_aligned);
+    store_typed<T, kOwn>(element<T>(kAtDu, offset(q.du, c, t)), du, end - t, p.rows_aligned);
+    store_typed<T, kOwn>(element<T>(kAtDdelta, offset(q.ddelta, c, t)), ddelta, end - t,
+                         p.rows_aligned);
   }
 
   // Adds up one per-state sum over stretches and time warps, whose areas follow one another.
@@ -227,6 +261,7 @@ struct BackwardTile {
       const int n = i % p.states;
       float total = 0.0f;
       for (int w = 0; w < time_warps; ++w) {
+#pragma unroll 1
         for (int r = 0; r < kStretches; ++r) {
           total += sums[w * warp_floats() + (c * padded + n) * kStretches + r];
         }
@@ -239,6 +274,7 @@ struct BackwardTile {
     for (int c = lane; c < count; c += kLanes) {
       float total = 0.0f;
       for (int w = 0; w < time_warps; ++w) {
+#pragma unroll 1
         for (int r = 0; r < kLanes; ++r) total += sums[w * warp_floats() + c * kLanes + r];
       }
       out[batch * p.dim + first + c] = total;

@@ -38,56 +38,62 @@ struct Steps {
   T value[kCount];
 };
 
-// Loads up to `available` steps from `row`; the others are zero. `aligned` promises that whole
-// groups of kCount steps lie on a boundary of their size (or of 16 bytes).
+// A word of the size of a whole group of steps, up to 16 bytes.
+template <int kBytes>
+struct Word {
+  using Type = uint4;
+};
+template <>
+struct Word<2> {
+  using Type = uint16;
+};
+template <>
+struct Word<4> {
+  using Type = uint32;
+};
+template <>
+struct Word<8> {
+  using Type = uint2;
+};
+
 template <typename T, int kCount>
-__device__ __forceinline__ Steps<T, kCount> load_steps(const T* row, int available, bool aligned) {
+__device__ __forceinline__ Steps<T, kCount> load_whole(const T* row) {
   Steps<T, kCount> steps;
   constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
-  if (kBytes >= 8 && aligned && available >= kCount) {
-    if constexpr (kBytes == 8) {
-      *reinterpret_cast<uint2*>(&steps) = *reinterpret_cast<const uint2*>(row);
-    } else if constexpr (kBytes >= 16) {
+  using Type = typename Word<(kBytes < 16 ? kBytes : 16)>::Type;
 #pragma unroll
-      for (int i = 0; i < kBytes / 16; ++i) {
-        reinterpret_cast<uint4*>(&steps)[i] = reinterpret_cast<const uint4*>(row)[i];
-      }
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      steps.value[i] = i < available ? row[i] : from_float<T>(0.0f);
-    }
+  for (int i = 0; i < (kBytes + 15) / 16; ++i) {
+    reinterpret_cast<Type*>(&steps)[i] = reinterpret_cast<const Type*>(row)[i];
   }
   return steps;
 }
 
-// Stores up to `available` of kCount values, as float32 or as T.
+// Loads up to `available` steps from `row`; the others are zero. `aligned` promises that `row` lies
+// on a boundary of the group's size (or of 16 bytes).
 template <typename T, int kCount>
-__device__ __forceinline__ void store_steps(void* data, long long index,
-                                            const float (&value)[kCount], int available,
-                                            bool as_float, bool aligned) {
-  if (as_float) {
-    float* row = static_cast<float*>(data) + index;
+__device__ __forceinline__ Steps<T, kCount> load_steps(const T* row, int available, bool aligned) {
+  if (kCount > 1 && aligned && available >= kCount) return load_whole<T, kCount>(row);
+  Steps<T, kCount> steps;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      if (i < available) row[i] = value[i];
-    }
-    return;
+  for (int i = 0; i < kCount; ++i) {
+    steps.value[i] = i < available ? row[i] : from_float<T>(0.0f);
   }
-  T* row = static_cast<T*>(data) + index;
-  constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
-  if (kBytes >= 8 && aligned && available >= kCount) {
+  return steps;
+}
+
+// Stores up to `available` of kCount values.
+template <typename T, int kCount>
+__device__ __forceinline__ void store_typed(T* row, const float (&value)[kCount], int available,
+                                            bool aligned) {
+  if (kCount > 1 && aligned && available >= kCount) {
     Steps<T, kCount> steps;
+    constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
+    using Type = typename Word<(kBytes < 16 ? kBytes : 16)>::Type;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) steps.value[i] = from_float<T>(value[i]);
-    if constexpr (kBytes == 8) {
-      *reinterpret_cast<uint2*>(row) = *reinterpret_cast<uint2*>(&steps);
-    } else if constexpr (kBytes >= 16) {
 #pragma unroll
-      for (int i = 0; i < kBytes / 16; ++i) {
-        reinterpret_cast<uint4*>(row)[i] = reinterpret_cast<uint4*>(&steps)[i];
-      }
+    for (int i = 0; i < (kBytes + 15) / 16; ++i) {
+      reinterpret_cast<Type*>(row)[i] = reinterpret_cast<Type*>(&steps)[i];
     }
     return;
   }
@@ -97,11 +103,16 @@ __device__ __forceinline__ void store_steps(void* data, long long index,
   }
 }
 
-// One value of dout: float32 or T.
-template <typename T>
-__device__ __forceinline__ float load_value(const void* data, long long index, bool is_float) {
-  if (is_float) return static_cast<const float*>(data)[index];
-  return to_float(static_cast<const T*>(data)[index]);
+// The same to a tensor that is float32 or T.
+template <typename T, int kCount>
+__device__ __forceinline__ void store_steps(void* data, long long index,
+                                            const float (&value)[kCount], int available,
+                                            bool as_float, bool aligned) {
+  if (as_float && sizeof(T) != 4) {
+    store_typed<float, kCount>(static_cast<float*>(data) + index, value, available, aligned);
+  } else {
+    store_typed<T, kCount>(static_cast<T*>(data) + index, value, available, aligned);
+  }
 }
 
 // The pair (decay, state) that x keeps for one state of one channel and chunk.
@@ -112,6 +123,54 @@ __device__ __forceinline__ float2* saved_state(const ScanParams& p, long long ba
   return pairs + ((batch * p.dim + channel) * chunks + chunk) * p.states + state;
 }
 
+__device__ __forceinline__ float2 make_pair(float x, float y) {
+  float2 pair;
+  pair.x = x;
+  pair.y = y;
+  return pair;
+}
+
 __device__ __forceinline__ int smaller(int a, int b) { return a < b ? a : b; }
+
+template <typename T>
+__device__ __forceinline__ void store_quad(float* to, const Steps<T, 4>& quad) {
+  float4 words;
+  words.x = to_float(quad.value[0]);
+  words.y = to_float(quad.value[1]);
+  words.z = to_float(quad.value[2]);
+  words.w = to_float(quad.value[3]);
+  *reinterpret_cast<float4*>(to) = words;
+}
+
+// A thread's share of a tile of B and C on its way to shared memory: 4 steps of one state of one
+// pass. Slots count along the steps, then the states of B, then those of C.
+template <typename T, int kPassStates, int kTile>
+struct Stager {
+  const T* at;  // at pass 0, step 0
+  int row;      // of the tile in shared memory; -1: this slot has nothing to do
+  int quad;
+  Steps<T, 4> raw;
+
+  __device__ __forceinline__ void place(const ScanParams& p, long long batch, long long group,
+                                        bool want_c, int slot) {
+    row = slot / (kTile / 4);
+    quad = slot % (kTile / 4) * 4;
+    const ScanFactor& factor = row >= kPassStates ? p.C : p.B;
+    at = static_cast<const T*>(factor.data) + batch * factor.batch_stride +
+         group * factor.row_stride + row % kPassStates * factor.state_stride + quad;
+    if (row >= (want_c ? 2 : 1) * kPassStates || !factor.variable) row = -1;
+  }
+  __device__ __forceinline__ void load(const ScanParams& p, int pass, int step, int end) {
+    if (row < 0) return;
+    const ScanFactor& factor = row >= kPassStates ? p.C : p.B;
+    const T* from = at + step;
+    if (pass > 0) from += pass * kPassStates * factor.state_stride;
+    const bool exists = pass * kPassStates + row % kPassStates < p.states;
+    raw = load_steps<T, 4>(from, exists ? end - step - quad : 0, factor.aligned);
+  }
+  __device__ __forceinline__ void store(float* tile, int pitch) const {
+    if (row >= 0) store_quad<T>(tile + row * pitch + quad, raw);
+  }
+};
 
 }  // namespace ssm

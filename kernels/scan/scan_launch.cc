@@ -10,6 +10,9 @@ constexpr int64_t kMostStates = 256;
 Kernel rows_kernels[3] = {{"scan_rows", "scan_rows_f32"},
                           {"scan_rows", "scan_rows_f16"},
                           {"scan_rows", "scan_rows_bf16"}};
+Kernel states_kernels[3] = {{"scan_rows", "scan_states_f32"},
+                            {"scan_rows", "scan_states_f16"},
+                            {"scan_rows", "scan_states_bf16"}};
 Kernel split_kernels[3] = {{"scan_split", "scan_split_f32"},
                            {"scan_split", "scan_split_f16"},
                            {"scan_split", "scan_split_bf16"}};
@@ -200,7 +203,8 @@ ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int mult
 
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
                        const ScanParams& params, int64_t chunks) {
-  Kernel* kernels = plan.kernel == ScanKernel::kRows     ? rows_kernels
+  Kernel* kernels = plan.kernel == ScanKernel::kRows
+                        ? params.out.data ? rows_kernels : states_kernels
                     : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
                                                          : split_kernels;
   return launch(

@@ -10,6 +10,8 @@ constexpr int kRowsChannels = 8;  // channels of a warp in scan_rows.cu
 constexpr int kRowsPass = 16;     // states of a pass, rows and split
 constexpr int kRowsMaxStates = 128;
 constexpr int kNarrowStates = 4;
+constexpr int kSplitWarps = 8;
+constexpr int kSplitPerScheduler = 4;  // warps that fit beside one another
 constexpr int kBackwardWarps = 4;
 constexpr unsigned kBackwardShared = 56 * 1024;  // lets several blocks share a multiprocessor
 constexpr int kMostSlots = 4;  // beyond it, atomics move fewer bytes than one buffer a block
@@ -19,16 +21,19 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 unsigned rows_shared(int warps, int states) {
   const int passes = static_cast<int>(divide_up(states, kRowsPass));
-  const int factors = 4 * kRowsPass * 36;
-  const int warp = 3 * kRowsChannels * 36 + 2 * kRowsChannels + (passes > 1 ? passes * 128 : 0);
-  return 4u * static_cast<unsigned>(factors + warps * warp);
+  const int area = kRowsChannels * 36;
+  const int warp = (passes > 1 ? 6 * area + passes * 128 : 4 * area) + 4 * kRowsChannels;
+  return 4u * static_cast<unsigned>(4 * kRowsPass * 36 + warps * warp);
 }
 
-unsigned split_shared(int warps, int states, bool narrow) {
+unsigned split_shared(int warps, int time_warps, int states, bool narrow) {
   const int pass = narrow ? 1 : kRowsPass;
+  const int pitch = (narrow ? 128 : 32) + 4;
   const int padded = static_cast<int>(divide_up(states, pass)) * pass;
-  const int exchange = narrow ? 0 : 10 * 36;
-  return 4u * static_cast<unsigned>(4 * warps * pass + warps * (2 * padded + exchange));
+  const int exchange = narrow ? 0 : 10 * pitch;
+  return 4u *
+         static_cast<unsigned>(4 * warps * pass + (warps + 3) / 4 * 4 +
+                               time_warps * 2 * pass * pitch + warps * (2 * padded + exchange));
 }
 
 unsigned backward_shared(int warps, int time_warps, int channels, const ScanShape& shape,
@@ -38,7 +43,8 @@ unsigned backward_shared(int warps, int time_warps, int channels, const ScanShap
   const int pitch = (narrow ? 128 : 32) + 4;
   const int padded = static_cast<int>(divide_up(shape.states, pass)) * pass;
   const int step_sums = 1 + !shape.variable_B + !shape.variable_C;
-  const int warp = 7 * channels * pitch + (narrow ? 0 : 8 * pitch) + 2 * channels * padded +
+  const int bases = 2 * 10;
+  const int warp = bases + 7 * channels * pitch + (narrow ? 0 : 8 * pitch) + 3 * channels * padded +
                    channels * padded * stretches * step_sums + 2 * channels * 32;
   const int block = 4 * warps * pass + 2 * time_warps * pass * pitch + warps * pass * pitch;
   return 4u * static_cast<unsigned>(block + warps * ((warp + 3) / 4 * 4));
@@ -70,15 +76,16 @@ ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
                 : narrow      ? ScanKernel::kNarrow
                               : ScanKernel::kSplit;
   plan.tile = narrow ? 128 : 32;
+  plan.warps = kSplitWarps;
   const int64_t length = chunked ? std::min<int64_t>(shape.length, kScanChunk) : shape.length;
-  while (plan.time_warps < 16 &&
-         shape.batch * shape.dim * chunks * plan.time_warps < 2 * schedulers &&
-         plan.tile * plan.time_warps < length) {
+  while (plan.time_warps < kSplitWarps && plan.tile * plan.time_warps < length &&
+         shape.batch * shape.dim * chunks * plan.time_warps * 2 <=
+             kSplitPerScheduler * schedulers) {
     plan.time_warps *= 2;
   }
-  plan.warps = std::max(plan.time_warps, 4);
-  plan.grid_x = static_cast<unsigned>(divide_up(shape.dim, plan.warps / plan.time_warps));
-  plan.shared_bytes = split_shared(plan.warps, shape.states, narrow);
+  const int channel_warps = plan.warps / plan.time_warps;
+  plan.grid_x = static_cast<unsigned>(shape.groups * divide_up(group_channels, channel_warps));
+  plan.shared_bytes = split_shared(plan.warps, plan.time_warps, shape.states, narrow);
   return plan;
 }
 
@@ -97,7 +104,7 @@ ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic) {
          plan.tile * plan.time_warps < shape.length) {
     plan.time_warps *= 2;
   }
-  while (plan.channels_per_warp < 4 && plan.time_warps == 1 &&
+  while (plan.channels_per_warp < 4 && plan.time_warps == 1 && shape.near_rows &&
          channels >= resident * plan.channels_per_warp * 2 &&
          group_channels > plan.warps * plan.channels_per_warp &&
          backward_shared(plan.warps, 1, plan.channels_per_warp * 2, shape, narrow) <=

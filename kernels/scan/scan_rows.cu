@@ -2,12 +2,17 @@
 //
 // A warp takes 8 channels, 4 lanes a channel, 4 states a lane, and walks the steps in tiles of 32.
 // Everything that is done once per step and channel (loads, softplus, delta * u, D, the gate,
-// stores) is done with lanes along the steps, so memory is read in whole sectors at any alignment;
-// the recurrence itself with lanes along (channel, state). The two views meet in shared memory.
-// B and C are staged as float32 by the whole block, double-buffered, one barrier a tile: all the
-// channels of a block belong to one group. The loads of a tile are issued a tile ahead.
-// More than 16 states are taken 16 at a time within a tile, the states waiting in shared memory.
-// With no `out`, only the states are computed (the first pass of the backward direction).
+// stores) is done with lanes along the steps, so memory is read in whole sectors; the recurrence
+// itself with lanes along (channel, state). The two views meet in shared memory. B and C are staged
+// as float32 by the whole block, double-buffered, one barrier a tile: all the channels of a block
+// belong to one group. The loads of a tile are issued a tile ahead. More than 16 states are taken
+// 16 at a time within a tile, the states waiting in shared memory.
+//
+// Each of a channel's four lanes leaves its share of y in shared memory, and the four are added
+// where the element is stored: cheaper than shuffles. With one pass over the states the shares take
+// the places of the step sizes and inputs that have just been used up.
+//
+// kOut is false for the first pass of the backward direction, which wants the states only.
 #include "scan/scan_device.cuh"
 
 namespace ssm {
@@ -19,73 +24,89 @@ constexpr int kWarpChannels = kLanes / kStateLanes;
 constexpr int kTile = 32;
 constexpr int kPitch = kTile + 4;  // rows 9 x 16 bytes apart: no bank conflicts in 16-byte reads
 constexpr int kQuads = kTile / 4;
-constexpr int kStageSlots = 2;  // loads of 4 steps of B or C per thread, in blocks of >= 4 warps
 constexpr int kFactorFloats = kPassStates * kPitch;
-constexpr int kWarpFloats = 3 * kWarpChannels * kPitch + 2 * kWarpChannels;
+constexpr int kAreaFloats = kWarpChannels * kPitch;
+constexpr int kScalarFloats = 4 * kWarpChannels;  // D, delta_bias, sums of step sizes, zeros
 
+// Two neighbouring steps of a channel are one lane's; 16 lanes cover a tile, so a warp takes two
+// channels at a time and goes through its 8 in four turns.
+constexpr int kTurns = kWarpChannels / 2;
+
+// One tensor's rows as a lane sees them: 32-bit offsets from the warp's first row (the launcher
+// takes this kernel only where 8 rows lie within 2^31 elements).
 template <typename T>
-struct RowsWarp {
-  const ScanParams& p;
-  int lane, first, count;  // channels first .. first + count - 1
-  int end;
-  const T *u, *delta, *z;
+struct LaneRows {
+  T* base;
+  int row_stride;
 
-  __device__ __forceinline__ T element(const T* base, long long row_stride, int c, int step) const {
-    const int offset = c * static_cast<int>(row_stride) + step;
-    return c < count && step < end ? base[offset] : from_float<T>(0.0f);
+  __device__ __forceinline__ LaneRows(const ScanRows& rows, long long batch, int first)
+      : base(rows.data
+                 ? static_cast<T*>(rows.data) + batch * rows.batch_stride + first * rows.row_stride
+                 : nullptr),
+        row_stride(static_cast<int>(rows.row_stride)) {}
+  // Steps past the end and missing channels read their neighbours: loads need no predicate, and the
+  // step size of such a step is set to 0.
+  __device__ __forceinline__ void load(const int (&channel)[kTurns], int step, int end, bool paired,
+                                       Steps<T, 2> (&out)[kTurns]) const {
+    const int last = end - 1;
+    if (paired) {
+      const int t = smaller(step, last - 1);
+#pragma unroll
+      for (int i = 0; i < kTurns; ++i) {
+        out[i] = load_whole<T, 2>(base + (channel[i] * row_stride + t));
+      }
+    } else {
+      const int t = smaller(step, last);
+      const int beside = smaller(step + 1, last) - t;
+#pragma unroll
+      for (int i = 0; i < kTurns; ++i) {
+        const T* at = base + (channel[i] * row_stride + t);
+        out[i].value[0] = at[0];
+        out[i].value[1] = at[beside];
+      }
+    }
   }
 };
 
-template <typename T>
-__device__ __forceinline__ void load_factors(const ScanParams& p, const T* B, const T* C, int step,
-                                             int end, int pass,
-                                             Steps<T, 4> (&staged)[kStageSlots]) {
+// One pass of 4 steps: h moves on; y gains this lane's states' share.
+template <bool kOut>
+__device__ __forceinline__ void four_steps(const float (&decay)[kLaneStates],
+                                           float (&h)[kLaneStates], const float4& dt,
+                                           const float4& du, const float* b_rows,
+                                           const float* c_rows, float4& y) {
+  float4 a[kLaneStates], b[kLaneStates], c[kLaneStates];
 #pragma unroll
-  for (int i = 0; i < kStageSlots; ++i) {
-    const int slot = static_cast<int>(threadIdx.x + i * blockDim.x);
-    const bool is_c = slot >= kPassStates * kQuads;
-    const int row = (slot / kQuads) % kPassStates;
-    const int t = step + (slot % kQuads) * 4;
-    const int state = pass * kPassStates + row;
-    const bool wanted = slot < 2 * kPassStates * kQuads && state < p.states && !(is_c && !C);
-    const ScanFactor& factor = is_c ? p.C : p.B;
-    const T* base = is_c ? C : B;
-    staged[i] = load_steps<T, 4>(base + state * factor.state_stride + t, wanted ? end - t : 0,
-                                 factor.aligned);
+  for (int s = 0; s < kLaneStates; ++s) {
+    b[s] = *reinterpret_cast<const float4*>(b_rows + s * kStateLanes * kPitch);
+    if (kOut) c[s] = *reinterpret_cast<const float4*>(c_rows + s * kStateLanes * kPitch);
+    a[s].x = exp2_approx(decay[s] * dt.x);
+    a[s].y = exp2_approx(decay[s] * dt.y);
+    a[s].z = exp2_approx(decay[s] * dt.z);
+    a[s].w = exp2_approx(decay[s] * dt.w);
+  }
+#pragma unroll
+  for (int s = 0; s < kLaneStates; ++s) {
+    h[s] = fmaf(a[s].x, h[s], du.x * b[s].x);
+    if (kOut) y.x = fmaf(h[s], c[s].x, y.x);
+  }
+#pragma unroll
+  for (int s = 0; s < kLaneStates; ++s) {
+    h[s] = fmaf(a[s].y, h[s], du.y * b[s].y);
+    if (kOut) y.y = fmaf(h[s], c[s].y, y.y);
+  }
+#pragma unroll
+  for (int s = 0; s < kLaneStates; ++s) {
+    h[s] = fmaf(a[s].z, h[s], du.z * b[s].z);
+    if (kOut) y.z = fmaf(h[s], c[s].z, y.z);
+  }
+#pragma unroll
+  for (int s = 0; s < kLaneStates; ++s) {
+    h[s] = fmaf(a[s].w, h[s], du.w * b[s].w);
+    if (kOut) y.w = fmaf(h[s], c[s].w, y.w);
   }
 }
 
-template <typename T>
-__device__ __forceinline__ void store_factors(const Steps<T, 4> (&staged)[kStageSlots],
-                                              float* factors) {
-#pragma unroll
-  for (int i = 0; i < kStageSlots; ++i) {
-    const int slot = static_cast<int>(threadIdx.x + i * blockDim.x);
-    if (slot >= 2 * kPassStates * kQuads) continue;
-    float4 quad;
-    quad.x = to_float(staged[i].value[0]);
-    quad.y = to_float(staged[i].value[1]);
-    quad.z = to_float(staged[i].value[2]);
-    quad.w = to_float(staged[i].value[3]);
-    const int row = slot / kQuads;  // B's rows, then C's
-    *reinterpret_cast<float4*>(factors + row * kPitch + (slot % kQuads) * 4) = quad;
-  }
-}
-
-// y of four steps, each lane's share of the states: afterwards lane p of a channel's four holds the
-// whole sum of step p.
-__device__ __forceinline__ float reduce_four(const float (&y)[4], int p) {
-  const bool odd = p & 1;
-  const bool high = p & 2;
-  float low_pair = odd ? y[1] : y[0];
-  float high_pair = odd ? y[3] : y[2];
-  low_pair += __shfl_xor_sync(kFullWarp, odd ? y[0] : y[1], 1);
-  high_pair += __shfl_xor_sync(kFullWarp, odd ? y[2] : y[3], 1);
-  const float mine = high ? high_pair : low_pair;
-  return mine + __shfl_xor_sync(kFullWarp, high ? low_pair : high_pair, 2);
-}
-
-template <typename T>
+template <typename T, bool kOut>
 __device__ __forceinline__ void scan_rows(const ScanParams& p) {
   extern __shared__ float4 shared_words[];
   float* shared = reinterpret_cast<float*>(shared_words);
@@ -93,44 +114,56 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
   const int warp = static_cast<int>(threadIdx.x) / kLanes;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const int passes = (p.states + kPassStates - 1) / kPassStates;
-  float* factors = shared;  // [parity][B, C][state][step]
-  float* mine = shared + 4 * kFactorFloats + warp * (kWarpFloats + (passes > 1 ? passes * 128 : 0));
-  float* dts = mine;  // [channel][step], all three
-  float* dus = dts + kWarpChannels * kPitch;
-  float* ys = dus + kWarpChannels * kPitch;
-  float* skips = ys + kWarpChannels * kPitch;  // D, then delta_bias, per channel
-  float* waiting = skips + 2 * kWarpChannels;  // [pass][lane][4], only where passes > 1
+  // Shared: factors [parity][B, C][state][step]; then per warp [channel][step] areas and scalars.
+  float* factors = shared;
+  const int areas = passes > 1 ? 6 : 4;
+  float* dts = shared + 4 * kFactorFloats +
+               warp * (areas * kAreaFloats + kScalarFloats + (passes > 1 ? passes * 128 : 0));
+  float* dus = dts + kAreaFloats;
+  float* skips = dts + areas * kAreaFloats;
+  float* biases = skips + kWarpChannels;
+  float* totals = biases + kWarpChannels;
+  float* zeros = totals + kWarpChannels;
+  float* waiting = zeros + kWarpChannels;  // [pass][s][lane], only where passes > 1
+  // The four shares of y; the first begins as D * u.
+  float* ys = dts + 2 * kAreaFloats;
+  const auto share = [&](int q) {
+    if (passes > 1 || q == 0) return ys + q * kAreaFloats;
+    return q == 1 ? dts : q == 2 ? dus : ys + kAreaFloats;
+  };
 
   const int group_channels = static_cast<int>(p.dim / p.groups);
   const int group_blocks = (group_channels + kWarpChannels * warps - 1) / (kWarpChannels * warps);
   const int group = static_cast<int>(blockIdx.x) / group_blocks;
   const int within = (static_cast<int>(blockIdx.x) % group_blocks * warps + warp) * kWarpChannels;
-  const int first = group * group_channels + smaller(within, group_channels);
-  const int count = smaller(kWarpChannels, group_channels - smaller(within, group_channels));
+  const int first = group * group_channels + smaller(within, group_channels - 1);
+  const int count = within < group_channels ? smaller(kWarpChannels, group_channels - within) : 0;
   const long long batch = blockIdx.y;
   const int length = static_cast<int>(p.length);
   const int chunk = static_cast<int>(blockIdx.z);
   const int begin = p.chunked ? chunk * kScanChunk : 0;
   const int end = p.chunked ? smaller(length, begin + kScanChunk) : length;
 
-  RowsWarp<T> w{p, lane, first, count, end, nullptr, nullptr, nullptr};
-  w.u = static_cast<const T*>(p.u.data) + batch * p.u.batch_stride + first * p.u.row_stride;
-  w.delta = static_cast<const T*>(p.delta.data) + batch * p.delta.batch_stride +
-            first * p.delta.row_stride;
-  if (p.z.data) {
-    w.z = static_cast<const T*>(p.z.data) + batch * p.z.batch_stride + first * p.z.row_stride;
+  const LaneRows<T> u_rows(p.u, batch, first);
+  const LaneRows<T> delta_rows(p.delta, batch, first);
+  const LaneRows<T> z_rows(p.z, batch, first);
+  const int half = lane / 16;
+  int channels[kTurns];  // this lane's, clamped to one that exists
+#pragma unroll
+  for (int i = 0; i < kTurns; ++i) {
+    channels[i] = smaller(2 * i + half, count > 0 ? count - 1 : 0);
   }
-  const T* B = static_cast<const T*>(p.B.data) + batch * p.B.batch_stride + group * p.B.row_stride;
-  const T* C = static_cast<const T*>(p.C.data) + batch * p.C.batch_stride + group * p.C.row_stride;
-  const bool want_out = p.out.data != nullptr;
-  if (!want_out) C = nullptr;
+  const bool paired = p.rows_aligned && length % 2 == 0;
   const long long out_base = batch * p.out.batch_stride + first * p.out.row_stride;
   const long long out_z_base = batch * p.out_z.batch_stride + first * p.out_z.row_stride;
+  const int out_stride = static_cast<int>(p.out.row_stride);
+  const int out_z_stride = static_cast<int>(p.out_z.row_stride);
 
   if (lane < kWarpChannels) {
     const bool exists = lane < count;
     skips[lane] = exists && p.D ? p.D[first + lane] : 0.0f;
-    skips[kWarpChannels + lane] = exists && p.delta_bias ? p.delta_bias[first + lane] : 0.0f;
+    biases[lane] = exists && p.delta_bias ? p.delta_bias[first + lane] : 0.0f;
+    zeros[lane] = 0.0f;
   }
   const int c_lane = lane / kStateLanes;
   const int p_lane = lane % kStateLanes;
@@ -147,67 +180,83 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
                      : 0.0f;
     }
   };
-  auto initial = [&](int pass) {
+  for (int pass = passes - 1; pass >= 0; --pass) {
 #pragma unroll
     for (int s = 0; s < kLaneStates; ++s) {
       const int n = pass * kPassStates + s * kStateLanes + p_lane;
       const bool known = p.chunked && chunk > 0 && has_channel && n < p.states;
       h[s] = known ? saved_state(p, batch, channel, chunk - 1, n)->y : 0.0f;
+      if (passes > 1) waiting[pass * 128 + s * kLanes + lane] = h[s];
     }
-  };
+  }
   load_decay(0);
-  initial(0);
-  if (passes > 1) {
-    for (int pass = 0; pass < passes; ++pass) {
-      initial(pass);
-#pragma unroll
-      for (int s = 0; s < kLaneStates; ++s) waiting[pass * 128 + s * kLanes + lane] = h[s];
-    }
-  }
 
-  T u_next[kWarpChannels], delta_next[kWarpChannels], z_now[kWarpChannels];
-#pragma unroll
-  for (int c = 0; c < kWarpChannels; ++c) {
-    u_next[c] = w.element(w.u, p.u.row_stride, c, begin + lane);
-    delta_next[c] = w.element(w.delta, p.delta.row_stride, c, begin + lane);
-  }
-  Steps<T, 4> staged[kStageSlots];
-  load_factors<T>(p, B, C, begin, end, 0, staged);
-  float dt_sum = 0.0f;
+  const int own = lane % 16 * 2;
+  Steps<T, 2> u_next[kTurns], delta_next[kTurns], z_now[kTurns];
+  u_rows.load(channels, begin + own, end, paired, u_next);
+  delta_rows.load(channels, begin + own, end, paired, delta_next);
+  using Shares = Stager<T, kPassStates, kTile>;
+  Shares stager;
+  stager.place(p, batch, group, kOut, static_cast<int>(threadIdx.x));
+  stager.load(p, 0, begin, end);
   int parity = 0;
+  const auto stage = [&](int pass, int step) {
+    float* to = factors + parity * 2 * kFactorFloats;
+    stager.store(to, kPitch);
+    for (int slot = static_cast<int>(threadIdx.x + blockDim.x); slot < 2 * kPassStates * kQuads;
+         slot += static_cast<int>(blockDim.x)) {
+      Shares other;
+      other.place(p, batch, group, kOut, slot);
+      other.load(p, pass, step, end);
+      other.store(to, kPitch);
+    }
+    __syncthreads();
+  };
+  float dt_sums[kTurns] = {};
   __syncwarp();
 
   for (int step = begin; step < end; step += kTile) {
-    const int t = step + lane;
+    const int t = step + own;
 #pragma unroll
-    for (int c = 0; c < kWarpChannels; ++c) {
-      const float u = to_float(u_next[c]);
-      float dt = to_float(delta_next[c]) + skips[kWarpChannels + c];
-      if (p.softplus) dt = softplus(dt);
-      if (t >= end) dt = 0.0f;  // a step that changes nothing
-      dts[c * kPitch + lane] = dt;
-      dus[c * kPitch + lane] = dt * u;
-      ys[c * kPitch + lane] = skips[c] * u;
-    }
-    store_factors<T>(staged, factors + parity * 2 * kFactorFloats);
-    __syncthreads();
+    for (int i = 0; i < kTurns; ++i) {
+      const int c = 2 * i + half;
+      const float skip = skips[c];
+      const float bias = biases[c];
+      float dt[2], u[2];
 #pragma unroll
-    for (int c = 0; c < kWarpChannels; ++c) {
-      u_next[c] = w.element(w.u, p.u.row_stride, c, t + kTile);
-      delta_next[c] = w.element(w.delta, p.delta.row_stride, c, t + kTile);
-      if (w.z) z_now[c] = w.element(w.z, p.z.row_stride, c, t);
+      for (int k = 0; k < 2; ++k) {
+        u[k] = to_float(u_next[i].value[k]);
+        dt[k] = to_float(delta_next[i].value[k]) + bias;
+        if (p.softplus) dt[k] = softplus(dt[k]);
+        if (t + k >= end) dt[k] = 0.0f;  // a step that changes nothing
+      }
+      const int at = c * kPitch + own;
+      *reinterpret_cast<float2*>(dts + at) = make_pair(dt[0], dt[1]);
+      *reinterpret_cast<float2*>(dus + at) = make_pair(dt[0] * u[0], dt[1] * u[1]);
+      if (kOut) {
+        *reinterpret_cast<float2*>(ys + at) = make_pair(skip * u[0], skip * u[1]);
+        dt_sums[i] += dt[0] + dt[1];
+        for (int q = 1; q < kStateLanes && passes > 1; ++q) {
+          *reinterpret_cast<float2*>(share(q) + at) = make_pair(0.0f, 0.0f);
+        }
+      }
     }
+    stage(0, step);
+    if (step + kTile < end) {
+      u_rows.load(channels, t + kTile, end, paired, u_next);
+      delta_rows.load(channels, t + kTile, end, paired, delta_next);
+    }
+    if (kOut && z_rows.base) z_rows.load(channels, t, end, paired, z_now);
 
     for (int pass = 0; pass < passes; ++pass) {
       const bool last_pass = pass + 1 == passes;
-      load_factors<T>(p, B, C, last_pass ? step + kTile : step, end, last_pass ? 0 : pass + 1,
-                      staged);
+      stager.load(p, last_pass ? 0 : pass + 1, last_pass ? step + kTile : step, end);
       if (passes > 1) {
         load_decay(pass);
 #pragma unroll
         for (int s = 0; s < kLaneStates; ++s) h[s] = waiting[pass * 128 + s * kLanes + lane];
       }
-      if (p.tile_states && has_channel) {
+      if (!kOut && has_channel) {
         float* before =
             p.tile_states + ((batch * p.dim + channel) * p.tiles + step / kTile) * p.states;
 #pragma unroll
@@ -217,37 +266,21 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
         }
       }
       const float* b_rows = factors + parity * 2 * kFactorFloats + p_lane * kPitch;
-      const float* c_rows = b_rows + kFactorFloats;
-      float* dt_row = dts + c_lane * kPitch;
-      const float* du_row = dus + c_lane * kPitch;
+      const float* dt_row = dts + c_lane * kPitch;
+      float* share_row = share(p_lane) + c_lane * kPitch;
+      // Shares begin as zero with one pass, where their place still holds something else.
+      const bool from_share = p_lane == 0 || passes > 1;
+      const float* y_row = from_share ? share_row : zeros;
 #pragma unroll 2
       for (int j = 0; j < kTile; j += 4) {
-        const float4 dt4 = *reinterpret_cast<const float4*>(dt_row + j);
-        const float4 du4 = *reinterpret_cast<const float4*>(du_row + j);
-        float y[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-        for (int s = 0; s < kLaneStates; ++s) {
-          const float4 b4 = *reinterpret_cast<const float4*>(b_rows + s * kStateLanes * kPitch + j);
-          h[s] = fmaf(exp2_approx(decay[s] * dt4.x), h[s], du4.x * b4.x);
-          const float h0 = h[s];
-          h[s] = fmaf(exp2_approx(decay[s] * dt4.y), h[s], du4.y * b4.y);
-          const float h1 = h[s];
-          h[s] = fmaf(exp2_approx(decay[s] * dt4.z), h[s], du4.z * b4.z);
-          const float h2 = h[s];
-          h[s] = fmaf(exp2_approx(decay[s] * dt4.w), h[s], du4.w * b4.w);
-          if (want_out) {
-            const float4 c4 =
-                *reinterpret_cast<const float4*>(c_rows + s * kStateLanes * kPitch + j);
-            y[0] = fmaf(h0, c4.x, y[0]);
-            y[1] = fmaf(h1, c4.y, y[1]);
-            y[2] = fmaf(h2, c4.z, y[2]);
-            y[3] = fmaf(h[s], c4.w, y[3]);
-          }
-        }
-        if (want_out) {
-          float* place = ys + c_lane * kPitch + j + p_lane;
-          *place += reduce_four(y, p_lane);
-          if (pass == 0) dt_sum += dt_row[j + p_lane];
+        const float4 dt = *reinterpret_cast<const float4*>(dt_row + j);
+        const float4 du = *reinterpret_cast<const float4*>(dt_row + kAreaFloats + j);
+        float4 y;
+        if (kOut) y = *reinterpret_cast<const float4*>(y_row + (from_share ? j : 0));
+        four_steps<kOut>(decay, h, dt, du, b_rows + j, b_rows + kFactorFloats + j, y);
+        if (kOut) {
+          __syncwarp();  // all four lanes have read what the shares replace
+          *reinterpret_cast<float4*>(share_row + j) = y;
         }
       }
       if (passes > 1) {
@@ -256,15 +289,22 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
       }
       parity ^= 1;
       if (!last_pass) {
-        store_factors<T>(staged, factors + parity * 2 * kFactorFloats);
-        __syncthreads();
+        stage(pass + 1, step);
       }
     }
 
     const int next = step + kTile;
-    if (want_out && p.x && (next % kScanChunk == 0 || next >= end)) {
-      float total = dt_sum + __shfl_xor_sync(kFullWarp, dt_sum, 1);
-      total += __shfl_xor_sync(kFullWarp, total, 2);
+    if (kOut && p.x && (next % kScanChunk == 0 || next >= end)) {
+#pragma unroll
+      for (int i = 0; i < kTurns; ++i) {
+        float total = dt_sums[i];
+#pragma unroll
+        for (int distance = 8; distance > 0; distance /= 2) {
+          total += __shfl_xor_sync(kFullWarp, total, distance);
+        }
+        totals[2 * i + half] = total;
+      }
+      __syncwarp();
       for (int pass = 0; pass < passes && has_channel; ++pass) {
         if (passes > 1) {
           load_decay(pass);
@@ -274,39 +314,48 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
 #pragma unroll
         for (int s = 0; s < kLaneStates; ++s) {
           const int n = pass * kPassStates + s * kStateLanes + p_lane;
-          float2 pair;
-          pair.x = exp2_approx(decay[s] * total);
-          pair.y = h[s];
+          const float2 pair = make_pair(exp2_approx(decay[s] * totals[c_lane]), h[s]);
           if (n < p.states) *saved_state(p, batch, channel, step / kScanChunk, n) = pair;
         }
       }
     }
     __syncwarp();
-    if (!want_out) continue;
 #pragma unroll
-    for (int c = 0; c < kWarpChannels; ++c) {
-      if (c >= count || t >= end) continue;
-      const float y[1] = {ys[c * kPitch + lane]};
-      store_steps<T, 1>(p.out.data, out_base + (c * static_cast<int>(p.out.row_stride) + t), y, 1,
-                        p.out_is_float, false);
-      if (w.z) {
-        const float z = to_float(z_now[c]);
-        const float gated[1] = {y[0] * z * sigmoid(z)};
-        store_steps<T, 1>(p.out_z.data, out_z_base + (c * static_cast<int>(p.out_z.row_stride) + t),
-                          gated, 1, p.out_is_float, false);
+    for (int i = 0; i < kTurns && kOut; ++i) {
+      const int c = 2 * i + half;
+      const int at = c * kPitch + own;
+      float y[2] = {0.0f, 0.0f};
+#pragma unroll
+      for (int q = 0; q < kStateLanes; ++q) {
+        const float2 pair = *reinterpret_cast<const float2*>(share(q) + at);
+        y[0] += pair.x;
+        y[1] += pair.y;
       }
+      const int available = c < count ? end - t : 0;
+      store_steps<T, 2>(p.out.data, out_base + (c * out_stride + t), y, available, p.out_is_float,
+                        paired);
+      if (!z_rows.base) continue;
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        const float z = to_float(z_now[i].value[k]);
+        y[k] *= z * sigmoid(z);
+      }
+      store_steps<T, 2>(p.out_z.data, out_z_base + (c * out_z_stride + t), y, available,
+                        p.out_is_float, paired);
     }
+    __syncwarp();  // the areas are free for the next tile
   }
 }
 
 }  // namespace ssm
 
-extern "C" __global__ void __launch_bounds__(256, 2) scan_rows_f32(ssm::ScanParams p) {
-  ssm::scan_rows<float>(p);
-}
-extern "C" __global__ void __launch_bounds__(256, 2) scan_rows_f16(ssm::ScanParams p) {
-  ssm::scan_rows<ssm::F16>(p);
-}
-extern "C" __global__ void __launch_bounds__(256, 2) scan_rows_bf16(ssm::ScanParams p) {
-  ssm::scan_rows<ssm::BF16>(p);
-}
+#define SSM_ROWS(name, type, out)                                                \
+  extern "C" __global__ void __launch_bounds__(256, 2) name(ssm::ScanParams p) { \
+    ssm::scan_rows<type, out>(p);                                                \
+  }
+SSM_ROWS(scan_rows_f32, float, true)
+SSM_ROWS(scan_rows_f16, ssm::F16, true)
+SSM_ROWS(scan_rows_bf16, ssm::BF16, true)
+SSM_ROWS(scan_states_f32, float, false)
+SSM_ROWS(scan_states_f16, ssm::F16, false)
+SSM_ROWS(scan_states_bf16, ssm::BF16, false)
