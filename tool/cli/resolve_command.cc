@@ -20,6 +20,7 @@ struct ResolveOptions {
   std::vector<std::string> loaded;
   std::vector<std::string> loaded_global;
   std::string library_path;
+  std::string working_directory;
   bool json = false;
 };
 
@@ -112,6 +113,7 @@ int run_resolve(const ResolveOptions& options) {
     const char* set = ::getenv("LD_LIBRARY_PATH");
     if (options.library_path.empty() && set != nullptr) context.library_path = set;
   }
+  if (!options.working_directory.empty()) context.working_directory = options.working_directory;
   ElfCache cache(**disk, {.symbols = true, .sections = false});
   const std::shared_ptr<const ElfFacts> facts =
       cache.get(path_join(context.working_directory, options.file));
@@ -144,6 +146,8 @@ void add_resolve_command(CLI::App& app, Selected& selected) {
   command->add_option("--loaded-global", options->loaded_global, "the same, RTLD_GLOBAL");
   command->add_option("--library-path", options->library_path,
                       "LD_LIBRARY_PATH; default: this process's, none for --root");
+  command->add_option("--working-directory", options->working_directory,
+                      "what relative paths stand for; default: this one, / for --root");
   command->add_flag("--json", options->json, "everything that was found, as JSON");
   command->callback(
       [options, &selected] { selected.run = [options] { return run_resolve(*options); }; });

@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint64_t kSymbolBytes32 = 16;
 constexpr uint64_t kSymbolBytes64 = 24;
+constexpr uint32_t kAarch64ThreadOffset = 1030;  // R_AARCH64_TLS_TPREL
 constexpr uint64_t kRelocationLimitBytes = uint64_t{1} << 30;
 
 struct SymbolCount {
@@ -147,8 +148,8 @@ void read_symbols(const ElfImage& image, ByteView names, const VersionNames& ver
   }
 }
 
-std::vector<bool> symbols_in_relocations(const Disk& disk, const std::string& path) {
-  std::vector<bool> used;
+RelocationFacts read_relocations(const Disk& disk, const std::string& path) {
+  RelocationFacts used;
   const Result<ReadFile> file = disk.open(path);
   if (!file.ok()) return used;
   const Result<FileStat> stat = file->stat();
@@ -157,6 +158,9 @@ std::vector<bool> symbols_in_relocations(const Disk& disk, const std::string& pa
   ElfFacts facts;
   facts.path = path;
   if (!image.read_headers(facts) || !image.read_dynamic()) return used;
+  const uint32_t thread_offset = facts.machine == EM_AARCH64  ? kAarch64ThreadOffset
+                                 : facts.machine == EM_X86_64 ? R_X86_64_TPOFF64
+                                                              : 0;
   const auto scan = [&](int64_t address_tag, int64_t size_tag, bool addend) {
     if (!image.has_tag(address_tag)) return;
     const uint64_t bytes_wanted = std::min(image.tag(size_tag), kRelocationLimitBytes);
@@ -164,10 +168,13 @@ std::vector<bool> symbols_in_relocations(const Disk& disk, const std::string& pa
     ByteView table = image.view(bytes);
     const uint64_t entry_bytes = image.wide() ? (addend ? 24 : 16) : (addend ? 12 : 8);
     for (uint64_t at = 0; table.has(at, entry_bytes); at += entry_bytes) {
-      const uint64_t symbol = image.wide() ? table.u64(at + 8) >> 32 : table.u32(at + 4) >> 8;
+      const uint64_t info = image.wide() ? table.u64(at + 8) : table.u32(at + 4);
+      const uint64_t symbol = image.wide() ? info >> 32 : info >> 8;
+      const uint32_t type = static_cast<uint32_t>(image.wide() ? info & 0xffffffff : info & 0xff);
+      used.static_tls = used.static_tls || (type == thread_offset && thread_offset != 0);
       if (symbol == 0 || symbol > image.size_bytes() / kSymbolBytes32) continue;
-      if (symbol >= used.size()) used.resize(symbol + 1);
-      used[symbol] = true;
+      if (symbol >= used.symbols.size()) used.symbols.resize(symbol + 1);
+      used.symbols[symbol] = true;
     }
   };
   scan(DT_RELA, DT_RELASZ, true);

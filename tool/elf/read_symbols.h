@@ -33,9 +33,15 @@ constexpr int64_t kDynamicTagRelr = 36;  // DT_RELR; not in the elf.h of glibc b
 void read_symbols(const ElfImage& image, ByteView names, const VersionNames& versions,
                   ElfFacts& facts);
 
-// Which of the symbol table's entries some relocation names. The loader looks up nothing else: an
-// undefined name without a relocation never stops a load.
-std::vector<bool> symbols_in_relocations(const Disk& disk, const std::string& path);
+struct RelocationFacts {
+  // Which entries of the symbol table some relocation names. The loader looks up nothing else: an
+  // undefined name without a relocation never stops a load.
+  std::vector<bool> symbols;
+  // Initial-exec access to thread-local variables. DF_STATIC_TLS should say so, but GNU ld does not
+  // set it for aarch64.
+  bool static_tls = false;
+};
+RelocationFacts read_relocations(const Disk& disk, const std::string& path);
 
 uint32_t gnu_hash_of(std::string_view name);
 

@@ -1,7 +1,6 @@
 #include "loader/bind.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/version.h"
 #include "elf/demangle.h"
@@ -89,7 +88,6 @@ void bind_symbols(ElfCache& cache, const ProcessState& state, const std::vector<
     const LoadedObject& object = object_at(state, index);
     if (object.is_system_loader) continue;
     const ElfFacts& facts = object.facts();
-    std::optional<std::vector<bool>> relocated;
     for (const ElfSymbol& symbol : facts.undefined) {
       IndexedFile::Wanted wanted{symbol.name, symbol.version, symbol.gnu_hash, {}};
       if (state.system->musl) wanted.version = {};
@@ -110,8 +108,8 @@ void bind_symbols(ElfCache& cache, const ProcessState& state, const std::vector<
       }
       if (found || symbol.weak) continue;
       // Only now, for the few that nobody defines: does any relocation ask for it at all?
-      if (!relocated) relocated = symbols_in_relocations(cache.disk(), facts.path);
-      if (symbol.index >= relocated->size() || !(*relocated)[symbol.index]) continue;
+      const std::vector<bool>& used = cache.relocations(facts.path).symbols;
+      if (symbol.index >= used.size() || !used[symbol.index]) continue;
       undefined.push_back({std::string(symbol.name), std::string(symbol.version),
                            demangle(symbol.name), facts.path});
     }

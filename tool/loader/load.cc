@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "elf/read_symbols.h"
 #include "fmt/format.h"
 #include "loader/indexed_file.h"
 #include "loader/verify_file.h"
@@ -223,10 +224,15 @@ void reserve_static_tls(ProcessState& state, const std::vector<int>& startup) {
   state.static_tls_free_bytes = whole - used;
 }
 
-std::string take_static_tls(ProcessState& state, const std::vector<int>& fresh) {
+std::string take_static_tls(ElfCache& cache, ProcessState& state, const std::vector<int>& fresh) {
   for (const int index : fresh) {
     const ElfFacts& facts = state.objects[at(index)].facts();
-    if (!facts.has_static_tls_flag || facts.tls_size_bytes == 0) continue;
+    if (facts.tls_size_bytes == 0) continue;
+    // The flag is enough but on aarch64, where GNU ld leaves it out.
+    if (!facts.has_static_tls_flag &&
+        (facts.machine != EM_AARCH64 || !cache.relocations(facts.path).static_tls)) {
+      continue;
+    }
     if (facts.tls_size_bytes > state.static_tls_free_bytes) {
       return fmt::format("{}: cannot allocate memory in static TLS block",
                          state.objects[at(index)].path);

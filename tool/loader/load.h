@@ -30,7 +30,7 @@ LoadOutcome open_object(ElfCache& cache, ProcessState& state, const std::string&
 
 // Static TLS: space for initial-exec variables of libraries that come after the start is fixed when
 // the program starts. Takes what `fresh` needs; a sentence where it does not fit.
-std::string take_static_tls(ProcessState& state, const std::vector<int>& fresh);
+std::string take_static_tls(ElfCache& cache, ProcessState& state, const std::vector<int>& fresh);
 void reserve_static_tls(ProcessState& state, const std::vector<int>& startup);
 
 }  // namespace ssmend

@@ -45,6 +45,7 @@ struct ProcessState {
   std::map<std::string, std::vector<DirectoryState>> directories;
   std::vector<std::string> library_path;  // LD_LIBRARY_PATH taken apart
   uint64_t static_tls_free_bytes = 0;
+  int error_number = 0;  // errno as the last file access left it: part of the loader's words
 };
 
 // What a search gave.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "elf/read_symbols.h"
 #include "fmt/format.h"
 #include "loader/bind.h"
 #include "loader/indexed_file.h"
@@ -33,6 +34,12 @@ std::shared_ptr<const ElfFacts> ElfCache::get(const std::string& path) {
   return {file, &file->facts};
 }
 
+const RelocationFacts& ElfCache::relocations(const std::string& path) {
+  std::unique_ptr<RelocationFacts>& slot = relocations_[path];
+  if (slot == nullptr) slot = std::make_unique<RelocationFacts>(read_relocations(disk_, path));
+  return *slot;
+}
+
 bool ElfCache::is_directory(const std::string& path) {
   const auto known = directories_.find(path);
   if (known != directories_.end()) return known->second;
@@ -53,7 +60,9 @@ const SystemLoader& ElfCache::system_loader(const std::string& interpreter, int 
 namespace {
 
 std::string own_words(const MissingLibrary& missing) {
-  return missing.name + ": " + missing.reason;
+  // A file that ends the load is named by the path it was found under.
+  const bool by_path = missing.fatal_file && !missing.tried.empty();
+  return (by_path ? missing.tried.back().path : missing.name) + ": " + missing.reason;
 }
 
 void describe_libraries(const ProcessState& state, const LoadOutcome& outcome, Resolution& result) {
@@ -105,7 +114,7 @@ Resolution judge(ElfCache& cache, ProcessState& state, const LoadOutcome& outcom
                  result.undefined, abort_text);
   }
   if (opened) {
-    tls_text = take_static_tls(state, outcome.fresh);
+    tls_text = take_static_tls(cache, state, outcome.fresh);
   } else {
     reserve_static_tls(state, outcome.scope);
   }
@@ -168,6 +177,7 @@ struct LoaderSession::State {
   bool ready = false;  // false: without a program, the first file decides on the loader
   ProcessState process;
   std::vector<std::string> problems;
+  std::string program_reason;  // why the program does not start: then nothing is ever opened in it
 
   void open_before(const std::vector<std::string>& paths, bool global) {
     for (const std::string& path : paths) {
@@ -175,6 +185,8 @@ struct LoaderSession::State {
       const LoadOutcome outcome = open_object(cache, attempt, path);
       Resolution result = judge(cache, attempt, outcome, true);
       if (!result.loads) {
+        // The objects are gone again; what was learnt of directories stays.
+        process.directories = std::move(attempt.directories);
         problems.push_back(path + " does not load: " + result.reason);
         continue;
       }
@@ -198,6 +210,7 @@ struct LoaderSession::State {
     process = start_process(cache, context, facts->interpreter, facts->elf_class, facts->machine);
     const LoadOutcome outcome = load_program(cache, process, context.program);
     const Resolution result = judge(cache, process, outcome, false);
+    program_reason = result.reason;
     if (!result.loads) problems.push_back(context.program + " does not start: " + result.reason);
     ready = true;
     open_before(context.loaded_global, true);
@@ -206,7 +219,7 @@ struct LoaderSession::State {
 };
 
 LoaderSession::LoaderSession(ElfCache& cache, LoaderContext context)
-    : state_(new State{cache, std::move(context), false, {}, {}}) {
+    : state_(new State{cache, std::move(context), false, {}, {}, {}}) {
   if (!state_->context.program.empty()) state_->set_up();
 }
 LoaderSession::~LoaderSession() = default;
@@ -223,7 +236,7 @@ Resolution LoaderSession::open(const std::string& path) const {
         session.cache.get(path_join(session.context.working_directory, path));
     if (facts->elf_class == 0) return refuse(facts->problem);
     attempt = start_process(session.cache, session.context, "", facts->elf_class, facts->machine);
-    State alone{session.cache, session.context, true, std::move(attempt), {}};
+    State alone{session.cache, session.context, true, std::move(attempt), {}, {}};
     alone.open_before(session.context.loaded_global, true);
     alone.open_before(session.context.loaded, false);
     attempt = std::move(alone.process);
@@ -232,6 +245,10 @@ Resolution LoaderSession::open(const std::string& path) const {
   const LoadOutcome outcome = open_object(session.cache, attempt, path);
   Resolution result = judge(session.cache, attempt, outcome, true);
   for (const std::string& problem : session.problems) result.warnings.push_back(problem);
+  if (!session.program_reason.empty()) {
+    result.loads = false;
+    result.reason = session.program_reason;
+  }
   return result;
 }
 

@@ -80,6 +80,7 @@ struct LoaderContext {
 
 // One file's facts with a table to find what it defines by name. Immutable once made.
 struct IndexedFile;
+struct RelocationFacts;
 
 // Reads each file once; shared by all resolutions of a run. Not for several threads.
 class ElfCache {
@@ -91,6 +92,8 @@ class ElfCache {
 
   std::shared_ptr<const ElfFacts> get(const std::string& path);
   std::shared_ptr<const IndexedFile> get_indexed(const std::string& path);
+  // Read when first asked for: a large library has tens of megabytes of them.
+  const RelocationFacts& relocations(const std::string& path);
   // False, once and for all, where `path` is no directory.
   bool is_directory(const std::string& path);
   // ld.so of the given class and machine, or the one at `interpreter` where that is not empty.
@@ -102,6 +105,7 @@ class ElfCache {
   const Disk& disk_;
   ReadElfOptions options_;
   std::map<std::string, std::shared_ptr<const IndexedFile>> files_;
+  std::map<std::string, std::unique_ptr<RelocationFacts>> relocations_;
   std::map<std::string, bool> directories_;
   std::map<std::string, std::unique_ptr<SystemLoader>> loaders_;
 };

@@ -11,6 +11,7 @@
 #include <elf.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/text.h"
 #include "base/version.h"
@@ -75,7 +76,7 @@ class Search {
     other_class_ = other_class_ || check.other_class;
     result_.tried.push_back({path, rule, check.reason, subdirectory, true});
     if (check.verdict == FileVerdict::kSkip) {
-      error_number_ = check.error_number;
+      state_.error_number = check.error_number;
       return false;
     }
     result_.path = path;
@@ -86,8 +87,14 @@ class Search {
       result_.reason = check.reason;
     } else {
       result_.found = true;
+      state_.error_number = 0;
     }
     return true;
+  }
+
+  // The cache names a file that DF_1_NODEFLIB rules out.
+  void pass_over(const std::string& path, const std::string& rule) {
+    result_.tried.push_back({path, rule, "in a default directory (nodefaultlib)", false, true});
   }
 
   // open_path: one list of directories.
@@ -102,7 +109,6 @@ class Search {
                      relative ? DirectoryState::kExisting : DirectoryState::kUnknown);
       }
       bool any = false;
-      error_number_ = ENOENT;
       for (size_t i = 0; i < subdirectories.size(); ++i) {
         const std::string path = directory + subdirectories[i] + name_;
         const bool subdirectory = !subdirectories[i].empty();
@@ -122,7 +128,7 @@ class Search {
         any = any || known[i] == DirectoryState::kExisting;
       }
       // The file is there and something is wrong with it (a ring of links): ends this list.
-      if (any && error_number_ != ENOENT && error_number_ != EACCES) return false;
+      if (any && state_.error_number != ENOENT && state_.error_number != EACCES) return false;
     }
     return false;
   }
@@ -134,20 +140,9 @@ class Search {
                                                       : "wrong ELF class: ELFCLASS64";
       return;
     }
-    result_.reason = "cannot open shared object file: ";
-    switch (error_number_) {
-      case EACCES:
-        result_.reason += "Permission denied";
-        break;
-      case ELOOP:
-        result_.reason += "Too many levels of symbolic links";
-        break;
-      case ENOTDIR:
-        result_.reason += "Not a directory";
-        break;
-      default:
-        result_.reason += "No such file or directory";
-        break;
+    result_.reason = "cannot open shared object file";
+    if (state_.error_number != 0) {
+      result_.reason += std::string(": ") + std::strerror(state_.error_number);
     }
   }
 
@@ -157,7 +152,6 @@ class Search {
   const std::string& name_;
   SearchResult& result_;
   bool other_class_ = false;
-  int error_number_ = ENOENT;
 };
 
 const std::vector<std::string>& rpath_of(ProcessState& state, LoadedObject& object) {
@@ -225,9 +219,12 @@ void search_by_name(ProcessState& state, Search& search, const std::string& name
   const bool legacy = !system.version.empty() && compare_dotted(system.version, "2.37") < 0;
   const std::string cached = look_up_ld_cache(
       system.cache, name, ld_cache_flags(system.elf_class, system.machine), system.hwcaps, legacy);
-  if (!cached.empty() && !(no_default && in_default_directory(system, cached)) &&
-      search.try_file(cached, "ld.so.cache", false)) {
-    return;
+  if (!cached.empty()) {
+    if (no_default && in_default_directory(system, cached)) {
+      search.pass_over(cached, "ld.so.cache");
+    } else if (search.try_file(cached, "ld.so.cache", false)) {
+      return;
+    }
   }
   if (!no_default) search.try_directories(system.default_directories, "default directories");
 }
