@@ -6,6 +6,7 @@
 #include "report/escape.h"
 #include "report/fingerprint.h"
 #include "report/html_parts.h"
+#include "report/read_checks.h"
 #include "report/redact.h"
 #include "report/report_samples.h"
 
@@ -207,6 +208,26 @@ TEST(Html, bars_show_the_share_of_the_limit) {
   EXPECT_EQ(occurrences(table, "<rect class=\"bar\" width=\"24\""), 1U);
   EXPECT_EQ(occurrences(table, "<rect class=\"bar fails\" width=\"120\""), 1U);
   EXPECT_EQ(check_table({}), "");
+}
+
+TEST(Checks, are_read_from_what_verify_wrote) {
+  const Result<std::vector<CheckRow>> rows = read_check_rows(R"({"schema":"ssmend/verification/1",
+    "checks":[{"component":"scan","check":"fwd","state":"ok","error":0.5,"limit":2,"seconds":0.25},
+              {"component":"scan","check":"bwd","state":"wrong","error":null,"limit":2,
+               "part":"dA","found":"nan","expected":"1"},
+              {"component":"mamba","check":"x","state":"not-checked","limit":2,"reason":"no GPU"}]})");
+  ASSERT_TRUE(rows.ok());
+  ASSERT_EQ(rows->size(), 3U);
+  EXPECT_EQ((*rows)[0].name, "scan: fwd");
+  EXPECT_EQ((*rows)[0].error, 0.5);
+  EXPECT_EQ((*rows)[0].milliseconds, 250);
+  EXPECT_NE((*rows)[1].error, (*rows)[1].error);  // a NaN
+  EXPECT_EQ((*rows)[1].note, "dA: found nan, expected 1");
+  EXPECT_EQ((*rows)[2].limit, 0);
+  // A NaN fills the bar and is marked.
+  EXPECT_EQ(occurrences(check_table(*rows), "<rect class=\"bar fails\" width=\"120\""), 1U);
+  EXPECT_EQ(read_check_rows("[]").error().message,
+            "the checks have schema '', wanted 'ssmend/verification/1'");
 }
 
 TEST(Escape, each_format_its_own) {

@@ -25,6 +25,7 @@ void declare_commands(CLI::App& app, Selected& selected) {
   add_verify_command(app, selected);
   add_resolve_command(app, selected);
   add_contract_command(app, selected);
+  add_generate_command(app, selected);
 }
 
 // CLI11 gives 0 for --help and --version and codes above 100 for what it could not parse.
@@ -35,7 +36,7 @@ int exit_code_of(const CLI::App& app, const CLI::ParseError& error) {
 int run(int argc, char** argv) {
   CLI::App app("Mends Python environments whose Mamba / SSM extensions do not load or do not work.",
                "ssmend");
-  app.set_version_flag("--version", "ssmend " SSMEND_VERSION);
+  app.set_version_flag("--version", version_text);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
   Selected selected;

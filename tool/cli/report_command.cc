@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/inspection.h"
 #include "report/compare.h"
+#include "report/read_checks.h"
 #include "report/redact.h"
 #include "report/report.h"
 
@@ -27,6 +28,7 @@ struct ReportOptions {
   std::string junit;
   std::string github;
   std::string markdown;
+  std::string checks;
   std::string compare;
   std::string compare_json;
   bool no_redact = false;
@@ -81,12 +83,25 @@ Result<void> write_report(const std::string& path, const std::string& text) {
   return {};
 }
 
-Result<void> write_reports(const ReportOptions& options,
+Result<std::string> read_given_file(const std::string& path) {
+  return open_system_disk()->read(normal_path(path_join(working_directory(), path)));
+}
+
+Result<std::vector<CheckRow>> read_checks_file(const std::string& path) {
+  if (path.empty()) return std::vector<CheckRow>{};
+  Result<std::string> text = read_given_file(path);
+  if (!text.ok()) return std::move(text).error();
+  Result<std::vector<CheckRow>> rows = read_check_rows(*text);
+  if (rows.ok()) return rows;
+  return std::move(rows).error().with_context("--checks " + printable(path));
+}
+
+Result<void> write_reports(const ReportOptions& options, const std::vector<CheckRow>& checks,
                            const std::vector<Inspection>& inspections) {
   const ReportContext context{SSMEND_VERSION, repository_root()};
   // Each is rendered only where it is asked for.
   const std::vector<std::pair<const std::string&, std::function<std::string()>>> formats = {
-      {options.html, [&] { return render_html(inspections, {}, context); }},
+      {options.html, [&] { return render_html(inspections, checks, context); }},
       {options.json, [&] { return render_json(inspections); }},
       {options.sarif, [&] { return render_sarif(inspections, context); }},
       {options.junit, [&] { return render_junit(inspections); }},
@@ -105,8 +120,7 @@ Result<void> write_reports(const ReportOptions& options,
 
 Result<Comparison> compare_with_file(const std::string& path,
                                      const std::vector<Inspection>& inspections) {
-  const std::unique_ptr<Disk> disk = open_system_disk();
-  Result<std::string> old = disk->read(normal_path(path_join(working_directory(), path)));
+  Result<std::string> old = read_given_file(path);
   if (!old.ok()) return std::move(old).error();
   Result<Comparison> comparison = compare_with(*old, inspections);
   if (comparison.ok()) return comparison;
@@ -129,10 +143,13 @@ int run_report(const ReportOptions& options) {
               "--github, --markdown, --compare"));
   if (to_standard_output > 1) return fail(Error("report: only one report can go to '-'"));
 
+  // Before the long work: a wrong file name is said at once.
+  const Result<std::vector<CheckRow>> checks = read_checks_file(options.checks);
+  if (!checks.ok()) return fail(checks.error());
   Result<std::vector<Inspection>> inspections =
       inspect_environments(options.target, options.gpu, probe_terminal().error_is_terminal);
   if (!inspections.ok()) return fail(inspections.error());
-  const Result<void> written = write_reports(options, *inspections);
+  const Result<void> written = write_reports(options, *checks, *inspections);
   if (!written.ok()) return fail(written.error());
   if (options.compare.empty()) {
     return count_findings(*inspections, Severity::kError) == 0 ? kExitHealthy : kExitBroken;
@@ -162,6 +179,9 @@ void add_report_command(CLI::App& app, Selected& selected) {
   add_target_options(*command, options->target);
   command->add_option("--gpu", options->gpu, "judge GPU code for this one, such as sm_87");
   command->add_option("--html", options->html, "one self-contained page")->type_name("FILE");
+  command
+      ->add_option("--checks", options->checks, "what `ssmend verify --json` wrote, for the page")
+      ->type_name("VERIFY.json");
   command->add_option("--json", options->json, "everything, with a schema")->type_name("FILE");
   command->add_option("--sarif", options->sarif, "SARIF 2.1.0")->type_name("FILE");
   command->add_option("--junit", options->junit, "JUnit XML")->type_name("FILE");

@@ -36,7 +36,7 @@ std::string check_table(const std::vector<CheckRow>& checks) {
   std::string rows;
   for (const CheckRow& check : checks) {
     const bool good = check.state == "ok";
-    const bool fails = !good && check.state != "skipped";
+    const bool fails = !good && check.state != "not-checked";
     std::string error_cell;
     std::string error_bar;
     if (check.limit > 0) {
@@ -59,7 +59,7 @@ std::string check_table(const std::vector<CheckRow>& checks) {
                            : "<br><span class=\"soft\">" + escape_markup(check.note) + "</span>",
         error_cell, error_bar, time_cell);
   }
-  return "<h2>Checks on the GPU</h2>\n<p class=\"soft\">The tick is the largest error that "
+  return "<h2>Checks</h2>\n<p class=\"soft\">The tick is the largest error that "
          "passes.</p>\n<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>Result</th>"
          "<th>Check</th><th>Error</th><th>of its limit</th><th>Time</th></tr></thead><tbody>\n" +
          rows + "</tbody></table></div>\n";

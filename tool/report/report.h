@@ -51,7 +51,7 @@ std::string render_markdown(const std::vector<Inspection>& inspections,
 // One numeric check of a kernel or a package, as the HTML page draws it.
 struct CheckRow {
   std::string name;   // "conv1d fwd  bf16  2x64x151 w4 silu"
-  std::string state;  // "ok", "wrong", "skipped", "failed"
+  std::string state;  // "ok", "wrong", "failed", "not-checked"
   double error = 0;   // measured; with `limit` 0 there is no number to draw
   double limit = 0;   // largest error that passes
   double milliseconds = 0;

@@ -234,7 +234,7 @@ std::vector<CheckRow> check_rows(const std::vector<CheckOutcome>& outcomes) {
   for (const CheckOutcome& outcome : outcomes) {
     CheckRow row;
     row.name = outcome.name;
-    row.state = outcome.state == State::kNotChecked ? "skipped" : check_state_name(outcome.state);
+    row.state = check_state_name(outcome.state);
     row.error = outcome.error.value_or(0);
     row.limit = outcome.limit.value_or(0);
     row.milliseconds = outcome.seconds * 1000;
