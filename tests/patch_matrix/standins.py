@@ -181,7 +181,7 @@ def make_triton():
             raise AttributeError(name)
         return lambda *args, **kwargs: None
 
-    language.__getattr__ = function_of
+    language.__getattr__ = triton.__getattr__ = function_of
     libdevice = types.ModuleType("triton.language.extra.libdevice")
 
     def decorator(*args, **kwargs):

@@ -247,6 +247,11 @@ class RuleRun {
       int above = tree_[up].parent;
       if (tree_.is(above, "assignment") && tree_[up].field == "left")
         return true;  // gives it a value
+      // Another name for it, whose uses are looked at in their turn.
+      if (tree_.is(above, "assignment") && tree_[up].field == "right" &&
+          !scopes_.qualified_name(tree_.child_by_field(above, "left")).empty()) {
+        return true;
+      }
       for (const Pattern& pattern : rules_.allow) {
         PatternMatch unused;
         if (match_at(pattern, tree_, scopes_, bound_, up, unused)) return true;

@@ -91,6 +91,10 @@ Result<std::vector<PatchTarget>> folder_targets(const Disk& disk, const std::str
 std::optional<PatchFacts> facts_of_contract(const std::vector<RuleSet>& rules,
                                             const std::string& letter);
 
+// The bytes of one file; nullopt: no rule has anything to do with it.
+std::optional<FilePatch> patch_content(const std::vector<RuleSet>& rules, const PatchFacts& facts,
+                                       const std::string& relative, std::string content);
+
 // One FilePatch for each target that any rule looks at, in the order of `targets`.
 std::vector<FilePatch> plan_patches(const Disk& disk, const std::vector<RuleSet>& rules,
                                     const PatchFacts& facts,

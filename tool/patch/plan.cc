@@ -170,6 +170,17 @@ const char* patch_state_name(PatchState state) {
   return "failed";
 }
 
+std::optional<FilePatch> patch_content(const std::vector<RuleSet>& rules, const PatchFacts& facts,
+                                       const std::string& relative, std::string content) {
+  std::vector<RuleDecision> decisions;
+  decisions.reserve(rules.size());
+  for (const RuleSet& one : rules) decisions.push_back(decide_rule_set(one, facts));
+  FilePatch patch;
+  patch.relative = relative;
+  if (!FilePlanner(decisions, patch).run(std::move(content))) return std::nullopt;
+  return patch;
+}
+
 std::vector<FilePatch> plan_patches(const Disk& disk, const std::vector<RuleSet>& rules,
                                     const PatchFacts& facts,
                                     const std::vector<PatchTarget>& targets) {
