@@ -15,7 +15,9 @@ void sort_findings(std::vector<Finding>* findings) {
   for (const CodeInfo& info : all_codes()) rank.emplace(info.code, rank.size());
   std::stable_sort(findings->begin(), findings->end(), [&](const Finding& a, const Finding& b) {
     if (a.severity != b.severity) return a.severity < b.severity;
-    return rank[a.code] < rank[b.code];
+    if (a.code != b.code) return rank[a.code] < rank[b.code];
+    // What is wrong with torch is the reason for what is wrong with its extensions.
+    return (a.subject.rfind("torch", 0) == 0) > (b.subject.rfind("torch", 0) == 0);
   });
 }
 

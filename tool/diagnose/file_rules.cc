@@ -56,7 +56,9 @@ void judge_truncated(DiagnoseContext& context) {
     const auto found = by_path.find(file.path);
     ModuleState* module = found == by_path.end() ? nullptr : found->second;
     const bool unreadable = facts->state == ElfState::kUnreadable;
-    const std::string what = truncation(context, *facts, file);
+    // The title names the file already.
+    const std::string what =
+        replace_all(truncation(context, *facts, file), printable(file.path) + ": ", "");
     const bool broken = facts->state != ElfState::kOk;
     // A text file that is a linker script, an empty placeholder of another package: told only
     // where it is a module, or a library that torch has.

@@ -20,15 +20,19 @@ const ElfFacts* facts_of(const Resolution& run, const std::string& path) {
   return nullptr;
 }
 
-// The folders tried by each rule, in the loader's order.
-std::vector<std::pair<std::string, std::vector<std::string>>> folders_by_rule(
-    const MissingLibrary& missing) {
-  std::vector<std::pair<std::string, std::vector<std::string>>> rules;
+struct RuleFolders {
+  std::string rule;
+  std::vector<std::string> folders;  // without those for CPU features
+  size_t paths = 0;                  // all
+};
+
+// What was tried by each rule, in the loader's order.
+std::vector<RuleFolders> folders_by_rule(const MissingLibrary& missing) {
+  std::vector<RuleFolders> rules;
   for (const TriedPath& tried : missing.tried) {
-    if (rules.empty() || rules.back().first != tried.rule) {
-      rules.emplace_back(tried.rule, std::vector<std::string>());
-    }
-    rules.back().second.emplace_back(directory_name(tried.path));
+    if (rules.empty() || rules.back().rule != tried.rule) rules.push_back({tried.rule, {}, 0});
+    ++rules.back().paths;
+    if (!tried.subdirectory) rules.back().folders.emplace_back(directory_name(tried.path));
   }
   return rules;
 }
@@ -64,10 +68,13 @@ void add_search(const DiagnoseContext& context, const Resolution& run,
     finding->evidence.push_back({"refused", fmt::format("{}: {}", tried.path, tried.refused)});
   }
   if (!every_path) return;
-  for (const auto& [rule, folders] : folders_by_rule(missing)) {
+  for (const RuleFolders& rule : folders_by_rule(missing)) {
     finding->evidence.push_back(
-        {"tried", fmt::format("{} in {}, by {}: {}", missing.name,
-                              count_of(folders.size(), "folder"), rule, join(folders, ":"))});
+        {"tried", fmt::format("by {}: {} in {}{}", rule.rule, missing.name, join(rule.folders, ":"),
+                              rule.paths == rule.folders.size()
+                                  ? ""
+                                  : fmt::format(" ({} with the subfolders for CPU features)",
+                                                count_of(rule.paths, "path")))});
   }
 }
 
@@ -209,7 +216,16 @@ void explain_torch_library(DiagnoseContext& context, const Resolution& run,
   }
 }
 
-void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingLibrary& missing) {
+// torch's own library that lies in torch/lib and would be there after `import torch`: what keeps it
+// away is told of torch.
+bool waits_for_torch(const DiagnoseContext& context, const MissingLibrary& missing) {
+  return library_source(missing.name).kind == LibraryKind::kTorch && context.torch.there() &&
+         context.disk.exists(path_join(context.torch.library_directory, missing.name));
+}
+
+// `others`: further names that are missing for the same reason.
+void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingLibrary& missing,
+                   const std::vector<std::string>& others) {
   const Resolution& run = module.best();
   const LibrarySource source = library_source(missing.name);
   // A mounted root without a system in it says nothing about the system's libraries.
@@ -230,6 +246,11 @@ void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingL
   const bool direct = missing.needed_by == module.file->path;
   finding.title = fmt::format("`{}` needs {}, which is not found", module.subject(), missing.name);
   finding.meaning = fmt::format("ImportError: {}: cannot open shared object file", missing.name);
+  if (!others.empty()) {
+    finding.title = fmt::format("`{}` needs {} and {}, which are not found", module.subject(),
+                                missing.name, list_some(others, 3));
+    finding.evidence.push_back({"also", join(others, ", ") + ": searched in the same places"});
+  }
   if (missing.fatal_file && !missing.tried.empty()) {
     const TriedPath& last = missing.tried.back();
     finding.title = fmt::format("`{}` needs {}, and the loader stops at {}: {}", module.subject(),
@@ -263,6 +284,45 @@ void judge_missing(DiagnoseContext& context, ModuleState& module, const MissingL
         {"`ssmend kernels install` provides the module without this library", "one module file"});
   }
   context.add(std::move(finding));
+}
+
+void judge_all_missing(DiagnoseContext& context, ModuleState& module) {
+  std::vector<const MissingLibrary*> torch;
+  std::vector<std::string> torch_names;
+  std::set<std::string> told;
+  bool waits = false;
+  for (const MissingLibrary& missing : module.best().missing) {
+    if (!told.insert(missing.name).second) continue;
+    if (waits_for_torch(context, missing) && !missing.fatal_file) {
+      waits = true;
+      continue;
+    }
+    const bool of_torch = library_source(missing.name).kind == LibraryKind::kTorch;
+    if (of_torch && !missing.fatal_file) {
+      torch.push_back(&missing);
+      if (torch.size() > 1) torch_names.push_back(missing.name);
+    } else {
+      judge_missing(context, module, missing, {});
+    }
+  }
+  if (!torch.empty()) judge_missing(context, module, *torch.front(), torch_names);
+  if (!waits) return;
+  module.explained = true;
+  if (!torch.empty() || context.torch.loads) return;
+  // Everything it needs is in torch/lib, and torch does not come up: one sentence that links both.
+  for (const MissingLibrary& missing : module.best().missing) {
+    if (!waits_for_torch(context, missing)) continue;
+    Finding finding = make_finding("load-order");
+    describe_module(context, module, &finding);
+    finding.title = fmt::format("`{}` needs {} of torch, and torch itself does not load",
+                                module.subject(), missing.name);
+    finding.evidence.push_back(
+        {"library", path_join(context.torch.library_directory, missing.name)});
+    finding.meaning = "It may load once torch does; what keeps torch from loading is told above.";
+    finding.details.emplace_back("soname", missing.name);
+    context.add(std::move(finding));
+    return;
+  }
 }
 
 // The cache names a file for a missing library that is not there any more, or has no entry that
@@ -319,10 +379,7 @@ void judge_loading(DiagnoseContext& context) {
     if (!module.resolved || module.alone.loads || module.shadowed) continue;
     if (module.ours) judge_load_order(context, module);
     if (module.loads()) continue;
-    std::set<std::string> told;
-    for (const MissingLibrary& missing : module.best().missing) {
-      if (told.insert(missing.name).second) judge_missing(context, module, missing);
-    }
+    judge_all_missing(context, module);
   }
 }
 

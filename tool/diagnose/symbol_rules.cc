@@ -181,9 +181,15 @@ void judge_undefined(DiagnoseContext& context, ModuleState& module) {
   module.explained = true;
   // Symbols of a library that is missing are missing with it: told there.
   const bool follows = !run.missing.empty();
+  const bool torch_broken =
+      std::any_of(run.missing.begin(), run.missing.end(), [](const MissingLibrary& missing) {
+        return library_source(missing.name).kind == LibraryKind::kTorch;
+      });
   if (!python.symbols.empty()) report_python_symbols(context, module, python);
-  if (!abi.symbols.empty()) report_torch_mismatch(context, module, abi, true);
-  if (!signature.symbols.empty()) report_torch_mismatch(context, module, signature, false);
+  if (!abi.symbols.empty() && !torch_broken) report_torch_mismatch(context, module, abi, true);
+  if (!signature.symbols.empty() && !torch_broken) {
+    report_torch_mismatch(context, module, signature, false);
+  }
   if (!absent.symbols.empty() && !follows) report_absent(context, module, absent);
 }
 
