@@ -251,8 +251,13 @@ class GuardWriter {
       body += std::string(kIndent) +
               tree_.text.substr(tree_[import].start, line_end - tree_[import].start);
       from = line_end;
+      // Names that the old handler gave no value at all.
+      bool unset =
+          rule != nullptr && std::none_of(names.begin(), names.end(),
+                                          [&](const auto& name) { return none.contains(name); });
+      bool each = unset && !rule->handler_each.empty();
       std::string new_clause =
-          rule != nullptr && import_errors_only ? "except " + rule->except : old_clause;
+          rule != nullptr && (import_errors_only || each) ? "except " + rule->except : old_clause;
       std::string handler;
       bool is_last = import == imports.back();
       if (is_last) {
@@ -262,7 +267,7 @@ class GuardWriter {
           if (!bound.contains(name)) handler += std::string(kIndent) + name + " = None" + newline_;
         }
       }
-      text += one_try(body, new_clause, handler + handler_lines(rule, names, false));
+      text += one_try(body, new_clause, handler + handler_lines(rule, names, each));
       result_.imports += rule != nullptr ? 1 : 0;
     }
     text.resize(text.size() - newline_.size());

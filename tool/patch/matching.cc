@@ -80,13 +80,27 @@ class RuleRun {
     return result;
   }
 
-  std::optional<RuleOutcome> unneeded() const {
+  std::optional<RuleOutcome> unneeded() {
+    if (decision_.stale_counts && decision_.variant != nullptr && helpers_are_stale()) {
+      return outcome(PatchState::kRefused, rules_.stale_says);
+    }
     if (already_ > 0 || !done_functions_.empty()) return outcome(PatchState::kAlreadyApplied, "");
     for (const Found& one : found_) {
       if (one.native)
         return outcome(PatchState::kNotNeeded, "the calls are right for the installed binary");
     }
     return std::nullopt;
+  }
+
+  bool helpers_are_stale() {
+    std::vector<Found> outside;
+    outside.swap(found_);
+    for (int function : done_functions_) {
+      for (int node = function; node < tree_[function].subtree_end; ++node) match_node(node);
+    }
+    found_.swap(outside);
+    return std::any_of(outside.begin(), outside.end(),
+                       [](const Found& one) { return !one.native; });
   }
 
   void find_done_functions() {
@@ -142,10 +156,16 @@ class RuleRun {
     }
   }
 
+  int statement_of(int node) const {
+    while (node > 0 && !tree_[node].kind.ends_with("_statement")) node = tree_[node].parent;
+    return node;
+  }
+
   bool match_node(int node) {
     if (!tree_[node].named) return false;
     for (const RuleEdit& edit : rules_.edits) {
       if (edit.match.tree[edit.match.root].kind != tree_[node].kind || !in_variant(edit)) continue;
+      if (edit.module_level && tree_[statement_of(node)].parent != 0) continue;
       Found found;
       if (!match_at(edit.match, tree_, scopes_, bound_, node, found.match) ||
           !passes(edit, found.match))
@@ -364,6 +384,8 @@ RuleDecision decide_rule_set(const RuleSet& rules, const PatchFacts& facts) {
   decision.rules = &rules;
   decision.when = decide(rules.when, facts);
   decision.variant = choose_variant(rules, facts, decision.no_variant);
+  decision.stale_counts =
+      !rules.stale_when.empty() && decide(rules.stale_when, facts).answer == Decision::Answer::kYes;
   return decision;
 }
 

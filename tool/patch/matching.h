@@ -18,6 +18,7 @@ struct RuleDecision {
   Decision when;
   const RuleVariant* variant = nullptr;  // nullptr: the rule set has none, or none holds
   std::string no_variant;                // why none holds
+  bool stale_counts = false;             // helpers of another contract are of no use here
 };
 RuleDecision decide_rule_set(const RuleSet& rules, const PatchFacts& facts);
 

@@ -28,13 +28,17 @@ int weight(PatchState state) {
   return 5;
 }
 
-bool is_never(const RuleSet& rules, const std::string& relative) {
-  return std::any_of(rules.never.begin(), rules.never.end(),
-                     [&](const std::string& glob) { return glob_match(glob, relative); });
+// A glob fits the path from any of its folders on: "mamba_ssm/ops/x.py" also means the copy in a
+// checkout, "fork/mamba_ssm/ops/x.py".
+bool fits(const std::vector<std::string>& globs, const std::string& relative) {
+  return std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
+    return glob_match(glob, relative) || glob_match("*/" + glob, relative);
+  });
 }
 
 bool concerns(const RuleSet& rules, const std::string& relative, const std::string& content) {
-  if (is_never(rules, relative)) return false;
+  if (fits(rules.never, relative)) return false;
+  if (!rules.anywhere && !fits(rules.paths, relative)) return false;
   return std::any_of(rules.contains.begin(), rules.contains.end(), [&](const std::string& text) {
     return content.find(text) != std::string::npos;
   });

@@ -78,6 +78,7 @@ class Reader {
     }
     for (const std::string& fragment : texts(object, "already"))
       edit.already.push_back(pattern(fragment));
+    edit.module_level = text(object, "level") == "module";
     edit.variants = texts(object, "variants");
     return edit;
   }
@@ -124,6 +125,7 @@ class Reader {
     rules.evidence = texts(object, "evidence");
     const json& files = member(object, "files");
     rules.paths = texts(files, "paths");
+    rules.anywhere = files.value("anywhere", false);
     rules.never = texts(files, "never");
     rules.contains = texts(files, "contains");
     for (const auto& [name, binding] : member(object, "bind").items()) {
@@ -145,6 +147,8 @@ class Reader {
     rules.leftover_says = text(leftover, "say");
     const json& by_hand = member(object, "by_hand");
     rules.by_hand = {texts(by_hand, "these"), texts(by_hand, "with"), text(by_hand, "say")};
+    rules.stale_when = read_conditions(member(object, "stale"));
+    rules.stale_says = text(member(object, "stale"), "say");
     rules.done_defines = texts(object, "done_defines");
     if (object.contains("expect")) {
       rules.expect = object["expect"].get<std::map<std::string, std::map<std::string, int>>>();

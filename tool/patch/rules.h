@@ -62,6 +62,7 @@ struct RuleEdit {
   std::map<std::string, MetavariableTest> where;
   std::map<std::string, DerivedText> derive;
   std::vector<Pattern> already;       // an ancestor that matches: this place is done
+  bool module_level = false;          // only statements of the module itself
   std::vector<std::string> variants;  // only in these; empty: in all
 };
 
@@ -107,7 +108,8 @@ struct RuleSet {
   int revision = 1;
   std::string why;
   std::vector<std::string> evidence;
-  std::vector<std::string> paths;     // globs on the relative path
+  std::vector<std::string> paths;     // globs on the relative path; where an environment is looked
+  bool anywhere = false;              // through; every file of a checkout given by its path
   std::vector<std::string> never;     // globs of files that are left alone
   std::vector<std::string> contains;  // a file without any of these texts is not looked at
   std::map<std::string, RuleBinding> bind;
@@ -121,6 +123,10 @@ struct RuleSet {
   std::string leftover_says;   // why such a file is refused
   RuleByHand by_hand;
   std::vector<std::string> done_defines;  // functions that only a patched file defines
+  // A patched file whose helper functions call by another contract than the installed one is of no
+  // use where these conditions hold.
+  std::vector<RuleCondition> stale_when;
+  std::string stale_says;
   std::map<std::string, std::map<std::string, int>> expect;  // sha256 -> edit id -> count
   std::string file;                                          // where it was read, for messages
 };
