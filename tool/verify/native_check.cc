@@ -1,0 +1,111 @@
+#include "verify/native_check.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "fmt/format.h"
+
+namespace ssmend {
+namespace {
+
+std::string number_text(double value) { return fmt::format("{:.6g}", value); }
+
+std::vector<int64_t> index_of(size_t flat, const std::vector<int64_t>& sizes) {
+  std::vector<int64_t> index(sizes.size());
+  auto rest = static_cast<int64_t>(flat);
+  for (size_t i = sizes.size(); i-- > 0;) {
+    index[i] = rest % sizes[i];
+    rest /= sizes[i];
+  }
+  return index;
+}
+
+NativeResult run_case(NativeSession& session, const NativeCase& native_case) {
+  NativeResult result;
+  CheckOutcome& outcome = result.outcome;
+  outcome.component = "native";
+  outcome.name = native_case.name + " " + native_case.case_text;
+  outcome.case_text = native_case.case_text;
+  outcome.compared = "the kernel's results on the GPU with a double-precision reference";
+  outcome.state = CheckOutcome::State::kOk;
+  NativeComparison comparison(&outcome);
+  native_case.run(session, comparison);
+  if (!session.error().empty()) {
+    outcome.state = CheckOutcome::State::kFailed;
+    outcome.reason = session.error();
+  }
+  outcome.seconds = comparison.seconds();
+  if (comparison.seconds() > 0) result.bytes_per_second = comparison.bytes() / comparison.seconds();
+  session.clear_error();
+  session.release_tensors();
+  return result;
+}
+
+}  // namespace
+
+void NativeComparison::compare(const std::string& part, const std::vector<double>& got,
+                               const std::vector<double>& expected,
+                               const std::vector<int64_t>& sizes, double relative,
+                               double absolute) {
+  if (got.size() != expected.size()) {
+    // The session failed on the way; its error says why.
+    outcome_->state = CheckOutcome::State::kFailed;
+    return;
+  }
+  uint64_t bad = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double error = std::fabs(got[i] - expected[i]);
+    const double limit = relative * std::fabs(expected[i]) + absolute;
+    if (!(outcome_->error.value_or(0) >= error)) outcome_->error = error;
+    if (!(outcome_->limit.value_or(0) >= limit)) outcome_->limit = limit;
+    if (error <= limit) continue;
+    if (bad++ == 0 && outcome_->state != CheckOutcome::State::kWrong) {
+      outcome_->part = part;
+      outcome_->index = index_of(i, sizes);
+      outcome_->found = number_text(got[i]);
+      outcome_->expected = number_text(expected[i]);
+    }
+  }
+  outcome_->all_elements += expected.size();
+  if (bad == 0) return;
+  outcome_->bad_elements += bad;
+  outcome_->wrong_parts.push_back(part);
+  outcome_->state = CheckOutcome::State::kWrong;
+}
+
+double relative_limit(int dtype) {
+  constexpr double kSum = 4e-6;
+  if (dtype == SSM_FLOAT16) return std::ldexp(1.0, -11) + kSum;
+  if (dtype == SSM_BFLOAT16) return std::ldexp(1.0, -8) + kSum;
+  return kSum;
+}
+
+std::vector<double> random_values(std::mt19937* generator, int64_t count, int dtype) {
+  std::normal_distribution<double> normal;
+  std::vector<double> values(static_cast<size_t>(count));
+  for (double& value : values) value = normal(*generator);
+  return rounded_to(dtype, std::move(values));
+}
+
+NativeReport run_native_check(const std::string& library_path) {
+  NativeReport report;
+  NativeSession::Opened opened = NativeSession::Opened::kNoGpu;
+  const std::unique_ptr<NativeSession> session =
+      NativeSession::open(library_path, &opened, &report.reason);
+  if (session == nullptr) {
+    report.state = opened == NativeSession::Opened::kNoLibrary ? NativeReport::State::kNoLibrary
+                                                               : NativeReport::State::kNoGpu;
+    return report;
+  }
+  report.state = NativeReport::State::kChecked;
+  report.gpu = session->gpu();
+  for (const NativeCase& native_case : conv1d_native_cases()) {
+    report.results.push_back(run_case(*session, native_case));
+  }
+  for (const NativeCase& native_case : scan_native_cases()) {
+    report.results.push_back(run_case(*session, native_case));
+  }
+  return report;
+}
+
+}  // namespace ssmend

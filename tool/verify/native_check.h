@@ -1,0 +1,67 @@
+// The native check: every operation of libssm_kernels.so at small shapes on the GPU, each type and
+// layout, compared with the double-precision references of kernels/. Runs no Python and no code of
+// the target but the library.
+#pragma once
+
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "verify/check_outcome.h"
+#include "verify/native_gpu.h"
+
+namespace ssmend {
+
+// Collects one check's comparisons into its outcome. An element is right where
+// |got - expected| <= relative * |expected| + absolute; a NaN never is.
+class NativeComparison {
+ public:
+  explicit NativeComparison(CheckOutcome* outcome) : outcome_(outcome) {}
+  void compare(const std::string& part, const std::vector<double>& got,
+               const std::vector<double>& expected, const std::vector<int64_t>& sizes,
+               double relative, double absolute);
+  // What the operation must at least read and write, for the rate.
+  void set_work(double seconds, double bytes) {
+    seconds_ = seconds;
+    bytes_ = bytes;
+  }
+  [[nodiscard]] double seconds() const { return seconds_; }
+  [[nodiscard]] double bytes() const { return bytes_; }
+
+ private:
+  CheckOutcome* outcome_;
+  double seconds_ = 0;
+  double bytes_ = 0;
+};
+
+struct NativeCase {
+  std::string name;       // "conv1d fwd"
+  std::string case_text;  // "bfloat16, 2x64x151, width 4, silu, rows"
+  std::function<void(NativeSession& session, NativeComparison& comparison)> run;
+};
+
+struct NativeResult {
+  CheckOutcome outcome;         // component "native"; seconds: of one call on the GPU
+  double bytes_per_second = 0;  // least traffic over that time; 0 where not timed
+};
+
+struct NativeReport {
+  enum class State { kChecked, kNoGpu, kNoLibrary };
+  State state = State::kNoGpu;
+  std::string reason;  // of the latter two
+  NativeGpu gpu;
+  std::vector<NativeResult> results;
+};
+
+// Half a unit in the last place of the type, and a float32 sum's error on top.
+double relative_limit(int dtype);
+std::vector<double> random_values(std::mt19937* generator, int64_t count, int dtype);
+
+std::vector<NativeCase> conv1d_native_cases();
+std::vector<NativeCase> scan_native_cases();  // native_scan.cc
+
+// `library_path` is the libssm_kernels.so to check.
+NativeReport run_native_check(const std::string& library_path);
+
+}  // namespace ssmend

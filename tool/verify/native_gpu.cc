@@ -1,0 +1,386 @@
+#include "verify/native_gpu.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "fmt/format.h"
+
+namespace ssmend {
+namespace {
+
+// The driver calls used here, by their published names and ABI.
+struct Cuda {
+  int (*init)(unsigned) = nullptr;
+  int (*device_get)(int*, int) = nullptr;
+  int (*retain)(void**, int) = nullptr;
+  int (*release)(int) = nullptr;
+  int (*set_current)(void*) = nullptr;
+  int (*allocate)(uint64_t*, size_t) = nullptr;
+  int (*free)(uint64_t) = nullptr;
+  int (*to_device)(uint64_t, const void*, size_t) = nullptr;
+  int (*to_host)(void*, uint64_t, size_t) = nullptr;
+  int (*fill)(uint64_t, unsigned char, size_t) = nullptr;
+  int (*synchronize)() = nullptr;
+  int (*event_create)(void**, unsigned) = nullptr;
+  int (*event_record)(void*, void*) = nullptr;
+  int (*event_wait)(void*) = nullptr;
+  int (*event_elapsed)(float*, void*, void*) = nullptr;
+  int (*event_destroy)(void*) = nullptr;
+};
+
+bool find_calls(void* library, Cuda* cuda) {
+  const struct {
+    const char* name;
+    void** slot;
+  } calls[] = {
+      {"cuInit", reinterpret_cast<void**>(&cuda->init)},
+      {"cuDeviceGet", reinterpret_cast<void**>(&cuda->device_get)},
+      {"cuDevicePrimaryCtxRetain", reinterpret_cast<void**>(&cuda->retain)},
+      {"cuDevicePrimaryCtxRelease_v2", reinterpret_cast<void**>(&cuda->release)},
+      {"cuCtxSetCurrent", reinterpret_cast<void**>(&cuda->set_current)},
+      {"cuMemAlloc_v2", reinterpret_cast<void**>(&cuda->allocate)},
+      {"cuMemFree_v2", reinterpret_cast<void**>(&cuda->free)},
+      {"cuMemcpyHtoD_v2", reinterpret_cast<void**>(&cuda->to_device)},
+      {"cuMemcpyDtoH_v2", reinterpret_cast<void**>(&cuda->to_host)},
+      {"cuMemsetD8_v2", reinterpret_cast<void**>(&cuda->fill)},
+      {"cuCtxSynchronize", reinterpret_cast<void**>(&cuda->synchronize)},
+      {"cuEventCreate", reinterpret_cast<void**>(&cuda->event_create)},
+      {"cuEventRecord", reinterpret_cast<void**>(&cuda->event_record)},
+      {"cuEventSynchronize", reinterpret_cast<void**>(&cuda->event_wait)},
+      {"cuEventElapsedTime", reinterpret_cast<void**>(&cuda->event_elapsed)},
+      {"cuEventDestroy_v2", reinterpret_cast<void**>(&cuda->event_destroy)},
+  };
+  for (const auto& call : calls) {
+    *call.slot = dlsym(library, call.name);
+    if (*call.slot == nullptr) return false;
+  }
+  return true;
+}
+
+size_t element_bytes(int dtype) {
+  return dtype == SSM_COMPLEX64 ? 8 : dtype == SSM_FLOAT16 || dtype == SSM_BFLOAT16 ? 2 : 4;
+}
+
+// IEEE binary16 from the nearest float: ties to even, overflow to infinity.
+uint16_t half_bits(float value) {
+  uint32_t bits = 0;
+  memcpy(&bits, &value, 4);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  if (std::isnan(value)) return sign | 0x7e00;
+  const double magnitude = std::fabs(static_cast<double>(value));
+  if (magnitude >= 65520.0) return sign | 0x7c00;
+  if (magnitude < std::ldexp(1.0, -14)) {
+    return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(magnitude, 24)));
+  }
+  int exponent = 0;
+  const double fraction = std::frexp(magnitude, &exponent);  // in [0.5, 1)
+  const auto mantissa = static_cast<uint32_t>(std::nearbyint(std::ldexp(fraction, 11)));  // <= 2048
+  // A mantissa that rounds up to 2048 carries into the exponent by the addition.
+  return sign |
+         static_cast<uint16_t>((static_cast<uint32_t>(exponent + 14) << 10) + mantissa - 1024);
+}
+
+double half_value(uint16_t bits) {
+  const double sign = (bits & 0x8000) != 0 ? -1.0 : 1.0;
+  const int exponent = bits >> 10 & 31;
+  const int mantissa = bits & 1023;
+  if (exponent == 31) return mantissa == 0 ? sign * INFINITY : NAN;
+  if (exponent == 0) return sign * std::ldexp(mantissa, -24);
+  return sign * std::ldexp(1024 + mantissa, exponent - 25);
+}
+
+uint16_t bfloat_bits(float value) {
+  uint32_t bits = 0;
+  memcpy(&bits, &value, 4);
+  if (std::isnan(value)) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void put(int dtype, double value, unsigned char* to) {
+  const auto single = static_cast<float>(value);
+  if (dtype == SSM_INT32) {
+    const auto integer = static_cast<int32_t>(value);
+    memcpy(to, &integer, 4);
+  } else if (dtype == SSM_FLOAT16 || dtype == SSM_BFLOAT16) {
+    const uint16_t bits = dtype == SSM_FLOAT16 ? half_bits(single) : bfloat_bits(single);
+    memcpy(to, &bits, 2);
+  } else {
+    memcpy(to, &single, 4);
+  }
+}
+
+double get(int dtype, const unsigned char* from) {
+  if (dtype == SSM_INT32) {
+    int32_t integer = 0;
+    memcpy(&integer, from, 4);
+    return integer;
+  }
+  if (dtype == SSM_FLOAT16 || dtype == SSM_BFLOAT16) {
+    uint16_t bits = 0;
+    memcpy(&bits, from, 2);
+    if (dtype == SSM_FLOAT16) return half_value(bits);
+    const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+    float single = 0;
+    memcpy(&single, &wide, 4);
+    return single;
+  }
+  float single = 0;
+  memcpy(&single, from, 4);
+  return single;
+}
+
+// Calls visit(flat index in the order of the sizes, offset in elements) for every element.
+template <typename Visit>
+void for_each_element(const ssm_tensor& tensor, Visit visit) {
+  int64_t count = 1;
+  for (int i = 0; i < tensor.rank; ++i) count *= tensor.size[i];
+  for (int64_t flat = 0; flat < count; ++flat) {
+    int64_t rest = flat;
+    int64_t offset = 0;
+    for (int i = tensor.rank - 1; i >= 0; --i) {
+      offset += rest % tensor.size[i] * tensor.stride[i];
+      rest /= tensor.size[i];
+    }
+    visit(static_cast<size_t>(flat), static_cast<size_t>(offset));
+  }
+}
+
+class DriverSession : public NativeSession {
+ public:
+  ~DriverSession() override {
+    release_tensors();
+    if (context_ != nullptr) cuda_.release(device_);
+    // The libraries stay open: the driver has threads of its own in them.
+  }
+
+  bool start(void* driver, void* library, std::string* reason) {
+    library_ = library;
+    if (!find_calls(driver, &cuda_)) {
+      *reason = "libcuda.so.1 lacks a function, expected a driver for CUDA 11 or later";
+      return false;
+    }
+    auto device_info = reinterpret_cast<decltype(&ssm_device_info)>(function("ssm_device_info"));
+    last_error_ = reinterpret_cast<decltype(&ssm_last_error)>(function("ssm_last_error"));
+    if (!error_.empty()) {
+      *reason = error_;
+      return false;
+    }
+    ssm_device info;
+    if (device_info(0, &info) != SSM_OK) {
+      *reason = last_error_();
+      return false;
+    }
+    gpu_.name = info.name;
+    gpu_.sm = info.sm;
+    gpu_.driver_version = info.driver_version;
+    gpu_.multiprocessors = info.multiprocessors;
+    if (cuda_.init(0) != 0 || cuda_.device_get(&device_, 0) != 0 ||
+        cuda_.retain(&context_, device_) != 0 || cuda_.set_current(context_) != 0) {
+      *reason = fmt::format("{}: its context cannot be made", gpu_.name);
+      return false;
+    }
+    choose_images();
+    return true;
+  }
+
+  const NativeGpu& gpu() const override { return gpu_; }
+
+  void* function(const char* name) override {
+    void* found = dlsym(library_, name);
+    if (found == nullptr) fail(fmt::format("libssm_kernels.so has no function {}", name));
+    return found;
+  }
+
+  ssm_tensor upload(const std::vector<double>& values, const std::vector<int64_t>& sizes, int dtype,
+                    const std::vector<int>& order) override {
+    ssm_tensor tensor = allocate(sizes, dtype, order);
+    if (!error_.empty()) return tensor;
+    const size_t width = element_bytes(dtype);
+    const size_t parts = dtype == SSM_COMPLEX64 ? 2 : 1;
+    std::vector<unsigned char> bytes(bytes_of(tensor));
+    for_each_element(tensor, [&](size_t flat, size_t offset) {
+      for (size_t part = 0; part < parts; ++part) {
+        put(dtype, values[flat * parts + part], &bytes[offset * width + part * 4]);
+      }
+    });
+    call("cuMemcpyHtoD", cuda_.to_device(address(tensor), bytes.data(), bytes.size()));
+    return tensor;
+  }
+
+  ssm_tensor poisoned(const std::vector<int64_t>& sizes, int dtype,
+                      const std::vector<int>& order) override {
+    ssm_tensor tensor = allocate(sizes, dtype, order);
+    if (error_.empty()) call("cuMemsetD8", cuda_.fill(address(tensor), 0xff, bytes_of(tensor)));
+    return tensor;
+  }
+
+  void* scratch(uint64_t bytes) override {
+    const uint64_t memory = allocate_bytes(bytes);
+    if (error_.empty()) call("cuMemsetD8", cuda_.fill(memory, 0, bytes));
+    return reinterpret_cast<void*>(memory);
+  }
+
+  std::vector<double> download(const ssm_tensor& tensor) override {
+    if (!error_.empty()) return {};
+    std::vector<unsigned char> bytes(bytes_of(tensor));
+    call("cuCtxSynchronize", cuda_.synchronize());
+    call("cuMemcpyDtoH", cuda_.to_host(bytes.data(), address(tensor), bytes.size()));
+    if (!error_.empty()) return {};
+    const size_t width = element_bytes(tensor.dtype);
+    const size_t parts = tensor.dtype == SSM_COMPLEX64 ? 2 : 1;
+    std::vector<double> values(parts * element_count(tensor));
+    for_each_element(tensor, [&](size_t flat, size_t offset) {
+      for (size_t part = 0; part < parts; ++part) {
+        values[flat * parts + part] = get(tensor.dtype, &bytes[offset * width + part * 4]);
+      }
+    });
+    return values;
+  }
+
+  void release_tensors() override {
+    for (const uint64_t memory : memory_) cuda_.free(memory);
+    memory_.clear();
+  }
+
+  ssm_queue queue() const override { return ssm_queue{0, nullptr}; }
+
+  void check(ssm_status status) override {
+    if (status != SSM_OK) fail(last_error_());
+  }
+
+  double seconds_of(const std::function<void()>& work) override {
+    constexpr int kRepeats = 9;
+    if (!error_.empty()) return 0;
+    void* start = nullptr;
+    void* stop = nullptr;
+    call("cuEventCreate", cuda_.event_create(&start, 0));
+    call("cuEventCreate", cuda_.event_create(&stop, 0));
+    std::vector<float> times;
+    for (int i = 0; i <= kRepeats && error_.empty(); ++i) {
+      call("cuEventRecord", cuda_.event_record(start, nullptr));
+      work();
+      call("cuEventRecord", cuda_.event_record(stop, nullptr));
+      call("cuEventSynchronize", cuda_.event_wait(stop));
+      float milliseconds = 0;
+      call("cuEventElapsedTime", cuda_.event_elapsed(&milliseconds, start, stop));
+      if (i > 0) times.push_back(milliseconds);
+    }
+    cuda_.event_destroy(start);
+    cuda_.event_destroy(stop);
+    if (times.empty()) return 0;
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2] * 1e-3;
+  }
+
+  const std::string& error() const override { return error_; }
+  void clear_error() override { error_.clear(); }
+
+ private:
+  void fail(const std::string& text) {
+    if (error_.empty()) error_ = text;
+  }
+  void call(const char* name, int result) {
+    if (result != 0) fail(fmt::format("{}: error {}", name, result));
+  }
+  static uint64_t address(const ssm_tensor& tensor) {
+    return reinterpret_cast<uint64_t>(tensor.data);
+  }
+  static size_t element_count(const ssm_tensor& tensor) {
+    int64_t count = 1;
+    for (int i = 0; i < tensor.rank; ++i) count *= tensor.size[i];
+    return static_cast<size_t>(count);
+  }
+  static size_t bytes_of(const ssm_tensor& tensor) {
+    return element_count(tensor) * element_bytes(tensor.dtype);
+  }
+
+  uint64_t allocate_bytes(uint64_t bytes) {
+    uint64_t memory = 0;
+    if (!error_.empty()) return 0;
+    call("cuMemAlloc", cuda_.allocate(&memory, std::max<uint64_t>(bytes, 1)));
+    if (memory != 0) memory_.push_back(memory);
+    return memory;
+  }
+
+  ssm_tensor allocate(const std::vector<int64_t>& sizes, int dtype, const std::vector<int>& order) {
+    ssm_tensor tensor = {};
+    tensor.dtype = dtype;
+    tensor.rank = static_cast<int32_t>(sizes.size());
+    std::copy(sizes.begin(), sizes.end(), tensor.size);
+    int64_t stride = 1;
+    for (int i = tensor.rank - 1; i >= 0; --i) {
+      const int dimension = order.empty() ? i : order[static_cast<size_t>(i)];
+      tensor.stride[dimension] = stride;
+      stride *= tensor.size[dimension];
+    }
+    tensor.data = reinterpret_cast<void*>(allocate_bytes(bytes_of(tensor)));
+    return tensor;
+  }
+
+  void choose_images() {
+    auto count = reinterpret_cast<decltype(&ssm_image_count)>(function("ssm_image_count"));
+    auto info = reinterpret_cast<decltype(&ssm_image_info)>(function("ssm_image_info"));
+    auto choose = reinterpret_cast<decltype(&ssm_choose_image)>(function("ssm_choose_image"));
+    if (!error_.empty()) return;
+    for (int i = 0; i < count(); ++i) {
+      ssm_image image;
+      if (info(i, &image) != SSM_OK) continue;
+      const auto known = [&](const NativeImage& entry) { return entry.unit == image.unit; };
+      if (std::any_of(gpu_.images.begin(), gpu_.images.end(), known)) continue;
+      int32_t index = 0;
+      char reason[512] = "";
+      const ssm_status status =
+          choose(image.unit, gpu_.sm, gpu_.driver_version, &index, reason, sizeof reason);
+      gpu_.images.push_back(NativeImage{image.unit, reason, status == SSM_OK});
+    }
+  }
+
+  Cuda cuda_;
+  void* library_ = nullptr;
+  void* context_ = nullptr;
+  int device_ = 0;
+  NativeGpu gpu_;
+  decltype(&ssm_last_error) last_error_ = nullptr;
+  std::vector<uint64_t> memory_;
+  std::string error_;
+};
+
+}  // namespace
+
+std::vector<double> rounded_to(int dtype, std::vector<double> values) {
+  unsigned char bytes[8];
+  for (double& value : values) {
+    put(dtype, value, bytes);
+    value = get(dtype, bytes);
+  }
+  return values;
+}
+
+const char* native_dtype_name(int dtype) {
+  return dtype == SSM_FLOAT16 ? "float16" : dtype == SSM_BFLOAT16 ? "bfloat16" : "float32";
+}
+
+std::unique_ptr<NativeSession> NativeSession::open(const std::string& library_path, Opened* opened,
+                                                   std::string* reason) {
+  *opened = Opened::kNoLibrary;
+  void* library = dlopen(library_path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    *reason = dlerror();
+    return nullptr;
+  }
+  *opened = Opened::kNoGpu;
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (driver == nullptr) {
+    *reason = dlerror();
+    return nullptr;
+  }
+  auto session = std::make_unique<DriverSession>();
+  if (!session->start(driver, library, reason)) return nullptr;
+  *opened = Opened::kReady;
+  return session;
+}
+
+}  // namespace ssmend
