@@ -164,7 +164,9 @@ class RuleRun {
   bool match_node(int node) {
     if (!tree_[node].named) return false;
     for (const RuleEdit& edit : rules_.edits) {
-      if (edit.match.tree[edit.match.root].kind != tree_[node].kind || !in_variant(edit)) continue;
+      // Kinds are the grammar's own strings: the same kind is the same address.
+      if (edit.match.tree[edit.match.root].kind.data() != tree_[node].kind.data()) continue;
+      if (!in_variant(edit)) continue;
       if (edit.module_level && tree_[statement_of(node)].parent != 0) continue;
       Found found;
       if (!match_at(edit.match, tree_, scopes_, bound_, node, found.match) ||

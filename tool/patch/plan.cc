@@ -70,14 +70,15 @@ class FilePlanner {
       std::optional<RuleOutcome> outcome = try_rule_set(decision, *parsed);
       if (!outcome) continue;
       if (outcome->state == PatchState::kApplied) {
-        std::string problem = check_result(decision, *parsed, *outcome);
+        std::unique_ptr<ParsedFile> result;
+        std::string problem = check_result(decision, *parsed, *outcome, result);
         if (!problem.empty()) {
           outcome->state = PatchState::kFailed;
           outcome->reason = problem;
         } else {
           content = outcome->after;
           patch_.edits.insert(patch_.edits.end(), outcome->edits.begin(), outcome->edits.end());
-          parsed.reset();
+          parsed = std::move(result);
         }
       }
       bool first = !looked_at;
@@ -103,9 +104,10 @@ class FilePlanner {
     return std::make_unique<ParsedFile>(std::move(*tree));
   }
 
-  // What must hold for every rewritten file; the reason where it does not.
+  // What must hold for every rewritten file; the reason where it does not. `result` is the file as
+  // it then is, for the rules that follow.
   static std::string check_result(const RuleDecision& decision, const ParsedFile& before,
-                                  const RuleOutcome& outcome) {
+                                  const RuleOutcome& outcome, std::unique_ptr<ParsedFile>& result) {
     Result<SyntaxTree> tree = parse_python(outcome.after);
     if (!tree) return tree.error().message;
     if (tree->first_error_line != 0) {
@@ -118,8 +120,8 @@ class FilePlanner {
                        old_comments.end())) {
       return "rule " + decision.rules->id + " would lose a comment";
     }
-    ParsedFile after(std::move(*tree));
-    std::optional<RuleOutcome> again = try_rule_set(decision, after);
+    result = std::make_unique<ParsedFile>(std::move(*tree));
+    std::optional<RuleOutcome> again = try_rule_set(decision, *result);
     if (again && again->state != PatchState::kAlreadyApplied &&
         again->state != PatchState::kNotNeeded) {
       return "rule " + decision.rules->id + ": a second run would not leave the file alone" +
