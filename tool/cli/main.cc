@@ -18,6 +18,7 @@ void declare_commands(CLI::App& app, Selected& selected) {
   add_inspect_command(app, selected);
   add_report_command(app, selected);
   add_explain_command(app, selected);
+  add_patch_command(app, selected);
   add_repair_command(app, selected);
   add_undo_command(app, selected);
   add_status_command(app, selected);

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
+#include "repair/earlier_repair.h"
 #include "repair/overlay_disk.h"
 #include "repair/ownership.h"
 #include "repair/record.h"
@@ -45,6 +46,7 @@ class Planner {
     if (const Finding* blocking = find_blocking(); blocking != nullptr) {
       plan_.refusals.push_back("no change can help while this stands: " + blocking->title);
     } else {
+      move_earlier();
       std::vector<std::string> modules;
       std::vector<std::string> codes;
       const Result<std::set<std::string>> shimmed = plan_shims();
@@ -77,6 +79,30 @@ class Planner {
   }
 
  private:
+  void move_earlier() {
+    if (!is_wanted(request_.only, "earlier-repair")) return;
+    Action action = move_earlier_repairs(inspection_, plan_.refusals);
+    if (action.changes.empty()) return;
+    for (const FileChange& change : action.changes) overlay_.add(change);
+    plan_.actions.push_back(std::move(action));
+  }
+
+  // A file that somebody patched in part: rules are made for the original, where that is at hand.
+  void start_from_original(FilePatch& patch, const PatchFacts& facts) {
+    const std::optional<Original> original =
+        find_original(overlay_, inspection_.environment, patch.path);
+    std::optional<FilePatch> again;
+    if (original) again = patch_content(request_.rules, facts, patch.relative, original->content);
+    if (!again || again->state != PatchState::kApplied) {
+      plan_.refusals.push_back(patch.relative + ": " + patch.reason +
+                               "; reinstall its package, then repair");
+      return;
+    }
+    again->path = patch.path;
+    again->reason = "from its original, " + std::string(base_name(original->path));
+    patch = std::move(*again);
+  }
+
   const Finding* find_blocking() const {
     for (const Finding& finding : inspection_.findings) {
       if (finding.severity == Severity::kError && is_one_of(kBlockingCodes, finding.code)) {
@@ -211,7 +237,8 @@ class Planner {
     facts.files = &files;
     plan_.patches = plan_patches(overlay_, request_.rules, facts,
                                  environment_targets(overlay_, request_.rules, sites));
-    for (const FilePatch& patch : plan_.patches) {
+    for (FilePatch& patch : plan_.patches) {
+      if (patch.state == PatchState::kPartlyByHand) start_from_original(patch, facts);
       if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file, all_codes);
     }
     return {};
