@@ -54,7 +54,7 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
   using Tile::padded;
   using Tile::pairs;
   using Tile::place;
-  using Tile::prepare;
+  using Tile::prepare_channels;
   using Tile::put_steps;
   using Tile::q;
   using Tile::reduction;
@@ -238,6 +238,7 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
       const int state = i / kTile % kPassStates;
       const int tw = i / (kTile * kPassStates);
       float sum = 0.0f;
+#pragma unroll 4
       for (int w = tw; w < warps; w += time_warps) {
         sum += reduction[w * kFactorFloats + state * kPitch + step];
       }
@@ -283,7 +284,7 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
     int parity = 0;
     for (int round_step = (end - 1) / round * round; round_step >= 0; round_step -= round) {
       const int tile = round_step + time_warp * kTile;
-      for (int c = 0; c < count; ++c) prepare(c, tile);
+      prepare_channels(tile);
       for (int pass = 0; pass < p.states; pass += kPassStates) {
         stage(pass, tile);
         __syncthreads();

@@ -14,6 +14,7 @@ struct BackwardTile {
   static constexpr int kPassStates = kStateLanes * kLaneStates;
   static constexpr int kOwn = kSteps / kStateLanes;  // elements a lane loads and stores
   static constexpr int kFactorFloats = kPassStates * kPitch;
+  static constexpr int kMostChannels = 4;  // of a warp
   static constexpr int kExchangeFloats = kStateLanes > 1 ? kStateLanes* kPitch : 0;
 
   __device__ explicit BackwardTile(const ScanBackwardParams& parameters)
@@ -28,7 +29,8 @@ struct BackwardTile {
 
   // Shared memory of the block, then of the warp: where its first channel's rows begin, rows of
   // steps per channel, and values per state.
-  float *factors, *reduction, *rows, *exchange, *before, *carry, *decay, *dA, *dB, *dC, *dD, *dbias;
+  float *factors, *reduction, *rows, *exchange, *before, *carry, *decay, *biases, *skips, *dA, *dB,
+      *dC, *dD, *dbias;
   float2* pairs;
   long long* bases;
 
@@ -63,7 +65,8 @@ struct BackwardTile {
   // Of one warp's area; a multiple of 4, as every area is read 16 bytes at a time.
   __device__ __forceinline__ int warp_floats() const {
     const int cw = p.channels_per_warp;
-    const int floats = 2 * kBases + kRowKinds * cw * kPitch + kExchangeFloats + 3 * cw * padded +
+    const int floats = 2 * kBases + 2 * kMostChannels + kRowKinds * cw * kPitch + kExchangeFloats +
+                       3 * cw * padded +
                        cw * padded * kStretches * (1 + !p.B.variable + !p.C.variable) +
                        2 * cw * kLanes;
     return (floats + 3) / 4 * 4;
@@ -82,7 +85,9 @@ struct BackwardTile {
     reduction = factors + 2 * time_warps * kFactorFloats;
     const int per_step_sum = cw * padded * kStretches;
     bases = reinterpret_cast<long long*>(reduction + warps * kFactorFloats + warp * warp_floats());
-    rows = reinterpret_cast<float*>(bases + kBases);
+    biases = reinterpret_cast<float*>(bases + kBases);
+    skips = biases + kMostChannels;
+    rows = skips + kMostChannels;
     exchange = rows + kRowKinds * cw * kPitch;
     before = exchange + kExchangeFloats;
     carry = before + cw * padded;
@@ -102,6 +107,10 @@ struct BackwardTile {
     }
     const int sums = 2 * cw * kLanes + per_step_sum * (1 + !p.B.variable + !p.C.variable);
     for (int i = lane; i < sums; i += kLanes) dD[i] = 0.0f;
+    if (lane < count) {
+      biases[lane] = p.delta_bias ? p.delta_bias[(first + lane) / p.delta_ratio] : 0.0f;
+      skips[lane] = p.D ? p.D[first + lane] : 0.0f;
+    }
     if (lane == 0) {
       constexpr int kSize = sizeof(T);
       bases[kAtU] = address(p.u, kSize, first);
@@ -119,57 +128,67 @@ struct BackwardTile {
     __syncwarp();
   }
 
-  // Per element: the step size and its slope, dy behind the gate, dz, out_z, the sum for dD.
-  __device__ __forceinline__ void prepare(int c, int tile) {
+  // What one lane loads of one channel's tile.
+  struct Loaded {
+    Steps<T, kOwn> u, delta, z, out, dout;
+    Steps<float, kOwn> dout_float;
+  };
+
+  __device__ __forceinline__ void load(int c, int tile, Loaded& raw) const {
     const int delta_row =
         p.delta_ratio == 1 ? c
                            : static_cast<int>((first + c) / p.delta_ratio - first / p.delta_ratio);
     const int t = tile + lane * kOwn;
     const int available = end - t;
     const bool aligned = p.rows_aligned;
-    const Steps<T, kOwn> u_raw =
-        load_steps<T, kOwn>(element<T>(kAtU, offset(p.u, c, t)), available, aligned);
-    const Steps<T, kOwn> delta_raw = load_steps<T, kOwn>(
-        element<T>(kAtDelta, offset(p.delta, delta_row, t)), available, aligned);
-    float dy[kOwn];
-    if (p.out_is_float) {
-      const Steps<float, kOwn> raw = load_steps<float, kOwn>(
-          element<float>(kAtDout, offset(q.dout, c, t)), available, aligned);
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) dy[i] = raw.value[i];
+    raw.u = load_steps<T, kOwn>(element<T>(kAtU, offset(p.u, c, t)), available, aligned);
+    raw.delta = load_steps<T, kOwn>(element<T>(kAtDelta, offset(p.delta, delta_row, t)), available,
+                                    aligned);
+    if (p.out_is_float && sizeof(T) != 4) {
+      raw.dout_float = load_steps<float, kOwn>(element<float>(kAtDout, offset(q.dout, c, t)),
+                                               available, aligned);
     } else {
-      const Steps<T, kOwn> raw =
-          load_steps<T, kOwn>(element<T>(kAtDout, offset(q.dout, c, t)), available, aligned);
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) dy[i] = to_float(raw.value[i]);
+      raw.dout = load_steps<T, kOwn>(element<T>(kAtDout, offset(q.dout, c, t)), available, aligned);
     }
     if (p.z.data) {
-      const Steps<T, kOwn> z_raw =
-          load_steps<T, kOwn>(element<T>(kAtZ, offset(p.z, c, t)), available, aligned);
-      const Steps<T, kOwn> out_raw =
-          load_steps<T, kOwn>(element<T>(kAtOut, offset(p.out, c, t)), available, aligned);
+      raw.z = load_steps<T, kOwn>(element<T>(kAtZ, offset(p.z, c, t)), available, aligned);
+      raw.out = load_steps<T, kOwn>(element<T>(kAtOut, offset(p.out, c, t)), available, aligned);
+    }
+  }
+
+  // Per element: the step size and its slope, dy behind the gate, dz, out_z, the sum for dD.
+  __device__ __forceinline__ void prepare(int c, int tile, const Loaded& raw) {
+    const int t = tile + lane * kOwn;
+    const int available = end - t;
+    float dy[kOwn];
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      dy[i] = p.out_is_float && sizeof(T) != 4 ? raw.dout_float.at(i) : raw.dout.at(i);
+    }
+    if (p.z.data) {
       float dz[kOwn], out_z[kOwn];
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) {
-        const float z = to_float(z_raw.value[i]);
-        const float out = to_float(out_raw.value[i]);
+        const float z = raw.z.at(i);
+        const float out = raw.out.at(i);
         const float gate = sigmoid(z);
         dz[i] = dy[i] * out * gate * (1.0f + z * (1.0f - gate));
         out_z[i] = out * z * gate;
         dy[i] *= z * gate;
       }
-      store_typed<T, kOwn>(element<T>(kAtDz, offset(q.dz, c, t)), dz, available, aligned);
+      store_typed<T, kOwn>(element<T>(kAtDz, offset(q.dz, c, t)), dz, available, p.rows_aligned);
       if (p.out_z.data) {
-        store_typed<T, kOwn>(element<T>(kAtOutZ, offset(p.out_z, c, t)), out_z, available, aligned);
+        store_typed<T, kOwn>(element<T>(kAtOutZ, offset(p.out_z, c, t)), out_z, available,
+                             p.rows_aligned);
       }
     }
-    const float bias = p.delta_bias ? p.delta_bias[(first + c) / p.delta_ratio] : 0.0f;
+    const float bias = biases[c];
     float dD_sum = 0.0f;
     float* area = row(0, c) + lane * kOwn;
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const float u = to_float(u_raw.value[i]);
-      float dt = to_float(delta_raw.value[i]) + bias;
+      const float u = raw.u.at(i);
+      float dt = raw.delta.at(i) + bias;
       float slope = 1.0f;
       if (p.softplus) {
         const float e = exp2_approx(-kLog2E * fabsf(dt));
@@ -187,10 +206,27 @@ struct BackwardTile {
       dD_sum = fmaf(dy[i], u, dD_sum);
     }
     dD[c * kLanes + lane] += dD_sum;
-    const float* states = element<const float>(kAtStates, 0) +
-                          (c * p.tiles + tile / kTile) * static_cast<long long>(p.states);
-    for (int n = lane; n < p.states; n += kLanes) {
-      before[c * padded + n] = tile < end ? states[n] : 0.0f;
+  }
+
+  // All of a warp's channels: their loads first, so that they wait together.
+  __device__ __forceinline__ void prepare_channels(int tile) {
+    constexpr int kTogether = kOwn == 1 ? 4 : 1;
+    for (int c = 0; c < count; c += kTogether) {
+      Loaded raw[kTogether];
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) load(smaller(c + i, count - 1), tile, raw[i]);
+      const float* states =
+          element<const float>(kAtStates, 0) + static_cast<long long>(tile / kTile) * p.states;
+      const long long channel_states = p.tiles * p.states;
+      for (int k = 0; k < kTogether && c + k < count; ++k) {
+        for (int n = lane; n < p.states; n += kLanes) {
+          before[(c + k) * padded + n] = tile < end ? states[(c + k) * channel_states + n] : 0.0f;
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        if (c + i < count) prepare(c + i, tile, raw[i]);
+      }
     }
   }
 
@@ -235,7 +271,7 @@ struct BackwardTile {
 
   __device__ __forceinline__ void finish(int c, int tile) {
     const int t = tile + lane * kOwn;
-    const float skip = p.D ? p.D[first + c] : 0.0f;
+    const float skip = skips[c];
     const float* area = row(0, c) + lane * kOwn;
     float du[kOwn], ddelta[kOwn];
     float bias_sum = 0.0f;

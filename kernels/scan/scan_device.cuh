@@ -32,20 +32,38 @@ __device__ __forceinline__ float softplus(float x) {
   return fmaxf(x, 0.0f) + log1p_unit(exp2_approx(-kLog2E * fabsf(x)));
 }
 
-// `kCount` steps of a row as they lie in memory.
+// `kCount` steps of a row as the words that were loaded. They are taken apart only where they are
+// used: taking them apart at once would wait for the load.
 template <typename T, int kCount>
 struct Steps {
-  T value[kCount];
+  static constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
+  static constexpr int kWords = (kBytes + 3) / 4;
+  uint32 word[kWords];
+
+  __device__ __forceinline__ float at(int i) const {
+    if constexpr (sizeof(T) == 4) {
+      return __uint_as_float(word[i]);
+    } else {
+      T value;
+      value.bits = static_cast<uint16>(word[i / 2] >> (i % 2 * 16));
+      return to_float(value);
+    }
+  }
+  __device__ __forceinline__ void set(int i, T value) {
+    if constexpr (sizeof(T) == 4) {
+      word[i] = __float_as_uint(value);
+    } else if (i % 2 == 0) {
+      word[i / 2] = value.bits;
+    } else {
+      word[i / 2] |= static_cast<uint32>(value.bits) << 16;
+    }
+  }
 };
 
 // A word of the size of a whole group of steps, up to 16 bytes.
 template <int kBytes>
 struct Word {
   using Type = uint4;
-};
-template <>
-struct Word<2> {
-  using Type = uint16;
 };
 template <>
 struct Word<4> {
@@ -59,11 +77,15 @@ struct Word<8> {
 template <typename T, int kCount>
 __device__ __forceinline__ Steps<T, kCount> load_whole(const T* row) {
   Steps<T, kCount> steps;
-  constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
+  constexpr int kBytes = Steps<T, kCount>::kBytes;
   using Type = typename Word<(kBytes < 16 ? kBytes : 16)>::Type;
+  if constexpr (kBytes == 2) {
+    steps.word[0] = row->bits;
+  } else {
 #pragma unroll
-  for (int i = 0; i < (kBytes + 15) / 16; ++i) {
-    reinterpret_cast<Type*>(&steps)[i] = reinterpret_cast<const Type*>(row)[i];
+    for (int i = 0; i < (kBytes + 15) / 16; ++i) {
+      reinterpret_cast<Type*>(steps.word)[i] = reinterpret_cast<const Type*>(row)[i];
+    }
   }
   return steps;
 }
@@ -72,11 +94,11 @@ __device__ __forceinline__ Steps<T, kCount> load_whole(const T* row) {
 // on a boundary of the group's size (or of 16 bytes).
 template <typename T, int kCount>
 __device__ __forceinline__ Steps<T, kCount> load_steps(const T* row, int available, bool aligned) {
-  if (kCount > 1 && aligned && available >= kCount) return load_whole<T, kCount>(row);
+  if (available >= kCount && (kCount == 1 || aligned)) return load_whole<T, kCount>(row);
   Steps<T, kCount> steps;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
-    steps.value[i] = i < available ? row[i] : from_float<T>(0.0f);
+    steps.set(i, i < available ? row[i] : from_float<T>(0.0f));
   }
   return steps;
 }
@@ -90,10 +112,10 @@ __device__ __forceinline__ void store_typed(T* row, const float (&value)[kCount]
     constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
     using Type = typename Word<(kBytes < 16 ? kBytes : 16)>::Type;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) steps.value[i] = from_float<T>(value[i]);
+    for (int i = 0; i < kCount; ++i) steps.set(i, from_float<T>(value[i]));
 #pragma unroll
     for (int i = 0; i < (kBytes + 15) / 16; ++i) {
-      reinterpret_cast<Type*>(row)[i] = reinterpret_cast<Type*>(&steps)[i];
+      reinterpret_cast<Type*>(row)[i] = reinterpret_cast<Type*>(steps.word)[i];
     }
     return;
   }
@@ -135,10 +157,10 @@ __device__ __forceinline__ int smaller(int a, int b) { return a < b ? a : b; }
 template <typename T>
 __device__ __forceinline__ void store_quad(float* to, const Steps<T, 4>& quad) {
   float4 words;
-  words.x = to_float(quad.value[0]);
-  words.y = to_float(quad.value[1]);
-  words.z = to_float(quad.value[2]);
-  words.w = to_float(quad.value[3]);
+  words.x = quad.at(0);
+  words.y = quad.at(1);
+  words.z = quad.at(2);
+  words.w = quad.at(3);
   *reinterpret_cast<float4*>(to) = words;
 }
 

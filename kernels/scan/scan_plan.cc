@@ -43,7 +43,7 @@ unsigned backward_shared(int warps, int time_warps, int channels, const ScanShap
   const int pitch = (narrow ? 128 : 32) + 4;
   const int padded = static_cast<int>(divide_up(shape.states, pass)) * pass;
   const int step_sums = 1 + !shape.variable_B + !shape.variable_C;
-  const int bases = 2 * 10;
+  const int bases = 2 * 10 + 2 * 4;
   const int warp = bases + 7 * channels * pitch + (narrow ? 0 : 8 * pitch) + 3 * channels * padded +
                    channels * padded * stretches * step_sums + 2 * channels * 32;
   const int block = 4 * warps * pass + 2 * time_warps * pass * pitch + warps * pass * pitch;

@@ -32,28 +32,53 @@ constexpr int kScalarFloats = 4 * kWarpChannels;  // D, delta_bias, sums of step
 // channels at a time and goes through its 8 in four turns.
 constexpr int kTurns = kWarpChannels / 2;
 
+// One lane's two steps of a channel: in 16-bit types either one word, or two loads of one step each
+// where rows are not aligned. Taken apart where they are used, not where they are loaded.
+template <typename T>
+struct Pair {
+  uint32 first, second;
+
+  __device__ __forceinline__ float at(int k, bool paired) const {
+    if constexpr (sizeof(T) == 4) {
+      return __uint_as_float(k == 0 ? first : second);
+    } else {
+      T value;
+      value.bits = static_cast<uint16>(k == 0 ? first : paired ? first >> 16 : second);
+      return to_float(value);
+    }
+  }
+};
+
+__device__ __forceinline__ uint32 bits_of(float value) { return __float_as_uint(value); }
+template <typename T>
+__device__ __forceinline__ uint32 bits_of(T value) {
+  return value.bits;
+}
+
 // One tensor's rows as a lane sees them: 32-bit offsets from the warp's first row (the launcher
 // takes this kernel only where 8 rows lie within 2^31 elements).
 template <typename T>
 struct LaneRows {
-  T* base;
+  const T* base;
   int row_stride;
 
   __device__ __forceinline__ LaneRows(const ScanRows& rows, long long batch, int first)
-      : base(rows.data
-                 ? static_cast<T*>(rows.data) + batch * rows.batch_stride + first * rows.row_stride
-                 : nullptr),
+      : base(rows.data ? static_cast<const T*>(rows.data) + batch * rows.batch_stride +
+                             first * rows.row_stride
+                       : nullptr),
         row_stride(static_cast<int>(rows.row_stride)) {}
   // Steps past the end and missing channels read their neighbours: loads need no predicate, and the
   // step size of such a step is set to 0.
   __device__ __forceinline__ void load(const int (&channel)[kTurns], int step, int end, bool paired,
-                                       Steps<T, 2> (&out)[kTurns]) const {
+                                       Pair<T> (&out)[kTurns]) const {
     const int last = end - 1;
     if (paired) {
       const int t = smaller(step, last - 1);
 #pragma unroll
       for (int i = 0; i < kTurns; ++i) {
-        out[i] = load_whole<T, 2>(base + (channel[i] * row_stride + t));
+        const Steps<T, 2> pair = load_whole<T, 2>(base + (channel[i] * row_stride + t));
+        out[i].first = pair.word[0];
+        if constexpr (sizeof(T) == 4) out[i].second = pair.word[1];
       }
     } else {
       const int t = smaller(step, last);
@@ -61,8 +86,8 @@ struct LaneRows {
 #pragma unroll
       for (int i = 0; i < kTurns; ++i) {
         const T* at = base + (channel[i] * row_stride + t);
-        out[i].value[0] = at[0];
-        out[i].value[1] = at[beside];
+        out[i].first = bits_of(at[0]);
+        out[i].second = bits_of(at[beside]);
       }
     }
   }
@@ -192,7 +217,7 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
   load_decay(0);
 
   const int own = lane % 16 * 2;
-  Steps<T, 2> u_next[kTurns], delta_next[kTurns], z_now[kTurns];
+  Pair<T> u_next[kTurns], delta_next[kTurns], z_now[kTurns];
   u_rows.load(channels, begin + own, end, paired, u_next);
   delta_rows.load(channels, begin + own, end, paired, delta_next);
   using Shares = Stager<T, kPassStates, kTile>;
@@ -225,8 +250,8 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
       float dt[2], u[2];
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
-        u[k] = to_float(u_next[i].value[k]);
-        dt[k] = to_float(delta_next[i].value[k]) + bias;
+        u[k] = u_next[i].at(k, paired);
+        dt[k] = delta_next[i].at(k, paired) + bias;
         if (p.softplus) dt[k] = softplus(dt[k]);
         if (t + k >= end) dt[k] = 0.0f;  // a step that changes nothing
       }
@@ -337,7 +362,7 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
       if (!z_rows.base) continue;
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
-        const float z = to_float(z_now[i].value[k]);
+        const float z = z_now[i].at(k, paired);
         y[k] *= z * sigmoid(z);
       }
       store_steps<T, 2>(p.out_z.data, out_z_base + (c * out_z_stride + t), y, available,

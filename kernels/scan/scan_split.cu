@@ -159,8 +159,8 @@ struct Split {
       float u_own[kOwn], dt_own[kOwn], du_own[kOwn];
 #pragma unroll
       for (int i = 0; i < kOwn; ++i) {
-        u_own[i] = to_float(u_next.value[i]);
-        dt_own[i] = to_float(delta_next.value[i]) + bias;
+        u_own[i] = u_next.at(i);
+        dt_own[i] = delta_next.at(i) + bias;
         if (p.softplus) dt_own[i] = softplus(dt_own[i]);
         if (t + i >= end) dt_own[i] = 0.0f;  // a step that changes nothing
         du_own[i] = dt_own[i] * u_own[i];
@@ -325,7 +325,7 @@ struct Split {
       if (z) {
 #pragma unroll
         for (int i = 0; i < kOwn; ++i) {
-          const float gate = to_float(z_now.value[i]);
+          const float gate = z_now.at(i);
           y_own[i] *= gate * sigmoid(gate);
         }
         store_steps<T, kOwn>(p.out_z.data, out_z_row + t, y_own, available, p.out_is_float,

@@ -159,6 +159,16 @@ template <typename T>
 T __shfl_sync(unsigned, T value, int source) {
   return emulate::exchange(value, source);
 }
+inline float __uint_as_float(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+inline unsigned __float_as_uint(float value) {
+  unsigned bits;
+  std::memcpy(&bits, &value, 4);
+  return bits;
+}
 inline float atomicAdd(float* address, float value) {
   const float before = *address;
   *address += value;

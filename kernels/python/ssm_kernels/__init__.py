@@ -1,17 +1,25 @@
 """Causal conv1d and selective scan kernels without libtorch.
 
 `causal_conv1d_fn` and `causal_conv1d_update` take the arguments of the causal-conv1d package
-(1.2 and later) and need neither that package nor its binary. torch is imported with them, not
+(1.2 and later) and need neither that package nor its binary; `selective_scan_fn` and
+`mamba_inner_fn` take those of mamba_ssm. torch is imported with them, not
 with this package, so that a tool may look at the package where there is no torch.
 """
 
 __version__ = "0.1.0"
-__all__ = ["causal_conv1d_fn", "causal_conv1d_update"]
+_MODULES = {
+    "causal_conv1d_fn": "conv1d",
+    "causal_conv1d_update": "conv1d",
+    "mamba_inner_fn": "scan",
+    "selective_scan_fn": "scan",
+}
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name):
-    if name in __all__:
-        from ssm_kernels import conv1d
+    if name in _MODULES:
+        import importlib
 
-        return getattr(conv1d, name)
+        module = importlib.import_module("ssm_kernels." + _MODULES[name])
+        return getattr(module, name)
     raise AttributeError(f"module 'ssm_kernels' has no attribute {name!r}")
