@@ -12,4 +12,10 @@ namespace ssmend {
 Result<std::vector<Inspection>> inspect_environments(const TargetOptions& options,
                                                      const std::string& gpu, bool show_progress);
 
+// The environment as it would be with a wheel installed into it; findings about the wheel's files
+// and packages alone, and about the torch they need. Nothing stays behind.
+Result<std::vector<Inspection>> inspect_wheel(const TargetOptions& options,
+                                              const std::string& wheel_path,
+                                              const std::string& gpu);
+
 }  // namespace ssmend

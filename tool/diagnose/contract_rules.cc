@@ -104,12 +104,23 @@ const BoundFunction* bound_function(const ModuleContract& contract, const std::s
   return nullptr;
 }
 
+// CPython's own calling convention (self, args): says nothing of the arguments in Python.
+bool takes_python_objects(const BoundFunction& function) {
+  return !function.parameters.empty() &&
+         std::all_of(function.parameters.begin(), function.parameters.end(),
+                     [](const std::string& type) {
+                       return type == "_object*" || type.rfind("_object* const*", 0) == 0 ||
+                              type == "long";
+                     }) &&
+         function.parameters.front() == "_object*";
+}
+
 // What is wrong with one call; empty where nothing is, or where it cannot be told.
 std::string fault_of(const CallSite& site, const ModuleContract& contract) {
   if (contract.accepts_every_contract || contract.functions.empty() || site.fallback) return {};
   const BoundFunction* function = bound_function(contract, site.function);
   if (function == nullptr) return "there is no such function in the binary";
-  if (!function->arity_known || site.star) return {};
+  if (!function->arity_known || site.star || takes_python_objects(*function)) return {};
   if (static_cast<size_t>(site.arguments) == function->arity()) return {};
   return fmt::format("{} for {}", site.arguments, function->arity());
 }

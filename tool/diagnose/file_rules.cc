@@ -22,13 +22,20 @@ std::optional<uint64_t> recorded_size(const DiagnoseContext& context, const Nati
   return std::nullopt;
 }
 
+// An empty file, or the beginning of an ELF file; false for a text.
+bool begins_like_elf(const DiagnoseContext& context, const std::string& path) {
+  const Result<ReadFile> file = context.disk.open(path);
+  if (!file.ok()) return false;
+  const std::string head = file->read_at(0, SELFMAG).value_or("");
+  return head == std::string(ELFMAG, head.size());
+}
+
 // What makes a file shorter than it should be; empty for a whole one.
 std::string truncation(const DiagnoseContext& context, const ElfFacts& facts,
                        const NativeFile& file) {
-  if (facts.state == ElfState::kTooShort) return facts.problem;
-  if (facts.state == ElfState::kNotElf && facts.size_bytes < EI_NIDENT) {
-    return fmt::format("{} bytes, an ELF header alone has 64", facts.size_bytes);
-  }
+  const bool short_of_header = facts.state == ElfState::kTooShort ||
+                               (facts.state == ElfState::kNotElf && facts.size_bytes < EI_NIDENT);
+  if (short_of_header) return begins_like_elf(context, file.path) ? facts.problem : "";
   for (const ElfLoadSegment& load : facts.loads) {
     const uint64_t end = load.offset + load.file_size_bytes;
     if (end >= load.offset && end <= facts.size_bytes) continue;

@@ -307,8 +307,9 @@ void judge_all_missing(DiagnoseContext& context, ModuleState& module) {
   }
   if (!torch.empty()) judge_missing(context, module, *torch.front(), torch_names);
   if (!waits) return;
+  const bool told_already = module.explained;
   module.explained = true;
-  if (!torch.empty() || context.torch.loads) return;
+  if (told_already || context.torch.loads) return;
   // Everything it needs is in torch/lib, and torch does not come up: one sentence that links both.
   for (const MissingLibrary& missing : module.best().missing) {
     if (!waits_for_torch(context, missing)) continue;

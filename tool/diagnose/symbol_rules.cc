@@ -163,6 +163,11 @@ void judge_undefined(DiagnoseContext& context, ModuleState& module) {
   std::set<std::string> seen;
   for (const UndefinedSymbol& symbol : run.undefined) {
     if (!seen.insert(symbol.symbol).second) continue;
+    const bool told_as_version =
+        std::any_of(run.versions.begin(), run.versions.end(), [&](const VersionProblem& problem) {
+          return !symbol.version.empty() && problem.version == symbol.version;
+        });
+    if (told_as_version) continue;
     Bucket* bucket = &absent;
     SymbolVerdict verdict;
     if (is_python_symbol(symbol.symbol)) {

@@ -1,0 +1,4 @@
+ssmend_add_test(environment_test SOURCES environment_test.cc LIBS ssmend_environment)
+ssmend_add_test(environment_host_test SOURCES environment_host_test.cc LIBS ssmend_environment)
+ssmend_add_test(environment_python_test SOURCES environment_python_test.cc LIBS ssmend_environment)
+ssmend_add_test(environment_wheel_test SOURCES environment_wheel_test.cc LIBS ssmend_environment)
