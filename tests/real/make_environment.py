@@ -154,24 +154,26 @@ def replace_file(path, content):
     path.chmod(mode)
 
 
-def snapshot(environment):
+def snapshot(environment, content=True):
     """{relative path: what may not change}: of files kind, mode, mtime, size and sha256; of links
-    their target; of directories the mode."""
+    their target; of directories the mode. Without `content` no hashes, in a tenth of the time."""
     root = pathlib.Path(environment)
     paths = [os.path.join(directory, name) for directory, names, files in os.walk(root)
              for name in names + files]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return {os.path.relpath(path, root): facts for path, facts in
-                zip(paths, pool.map(_facts, paths, chunksize=256))}
+                zip(paths, pool.map(lambda path: _facts(path, content), paths))}
 
 
-def _facts(path):
+def _facts(path, content):
     status = os.lstat(path)
     if os.path.islink(path):
         return (status.st_mode, os.readlink(path))
     if os.path.isdir(path):
         return (status.st_mode,)
     digest = hashlib.sha256()
+    if not content:
+        return (status.st_mode, status.st_mtime_ns, status.st_size)
     with open(path, "rb") as opened:
         while block := opened.read(1 << 20):
             digest.update(block)

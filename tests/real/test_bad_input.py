@@ -71,7 +71,7 @@ class BadInputTest(EnvironmentCase):
         content = path.read_bytes()
         answer = self.ssmend("repair", "--python", venv, "--yes", "--no-verify", expect=1)
         self.assertEqual(path.read_bytes(), content)
-        self.assertRegex(answer.out + answer.err, r"selective_scan_interface\.py.*(pars|syntax)")
+        self.assertRegex(answer.out + answer.err, r"selective_scan_interface\.py: failed: line 418 is not understood as Python")
 
     def test_a_python_file_of_other_bytes(self):
         venv = self.environment_for_patching()
@@ -95,10 +95,15 @@ class BadInputTest(EnvironmentCase):
         shutil.copytree(installed / "share" / "ssmend", place / "share" / "ssmend")
         self.ssmend_path = place / "bin" / "ssmend"
         venv = self.small_environment(place)
-        before = make_environment.snapshot(venv)
         as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
 
         with self.subTest("repair of somebody else's environment"):
+            (site_packages(venv) / "base.pth").write_text(f"{site_packages(self.base)}\n")
+            before = make_environment.snapshot(venv)
+            reach = subprocess.run(["ls", site_packages(self.base) / "torch"], check=False,
+                                   capture_output=True, **as_nobody)
+            if reach.returncode != 0:
+                self.skipTest("other users cannot reach the cache")
             answer = self.ssmend("repair", "--python", venv, "--yes", "--no-verify", **as_nobody)
             self.assertIn(answer.code, (1, 2), str(answer))
             self.assertRegex(answer.out + answer.err, r"(?i)permission denied|not writable")

@@ -95,14 +95,15 @@ class VerifyTest(EnvironmentCase):
 
     def test_without_a_gpu_nothing_is_called_right(self):
         venv = self.environment()
-        before = make_environment.snapshot(venv)
+        before = make_environment.snapshot(venv, content=False)
         answer = self.ssmend("verify", "--python", venv, "--component", "mamba", "--json")
         seen = answer.json()
         if not seen["checks"][0]["gpu_is_missing"]:
             self.skipTest("there is a GPU here")
         self.assertEqual((answer.code, seen["ok"], seen["not_checked"]), (0, 0, 1), str(answer))
         self.ssmend("verify", "--python", venv, "--component", "mamba", "--require-gpu", expect=3)
-        self.assert_same_tree(make_environment.snapshot(venv), before, "verify leaves no trace")
+        self.assert_same_tree(make_environment.snapshot(venv, content=False), before,
+                              "verify leaves no trace")
 
     def test_every_component_on_the_cpu(self):
         venv, _, _ = self.repaired()
