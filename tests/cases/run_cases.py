@@ -45,37 +45,49 @@ class Command:
         self.out, self.error, self.code = [], [], None
 
 
-def read_case(path, folder):
-    commands, entered, current, file_lines, file_path = [], [], None, None, None
+class File:
+    def __init__(self, name):
+        self.name, self.lines = name, []
+
+    def write(self, folder):
+        path = folder / self.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(text + "\n" for text in self.lines))
+
+
+def read_case(path):
+    """Files and commands in the order in which they come."""
+    steps, entered, current, file = [], [], None, None
     for line in path.read_text().splitlines():
-        if file_lines is not None:
+        if file is not None:
             if line == "@@":
-                file_path.parent.mkdir(parents=True, exist_ok=True)
-                file_path.write_text("".join(text + "\n" for text in file_lines))
-                file_lines = None
+                steps.append(file)
+                file = None
             else:
-                file_lines.append(line)
+                file.lines.append(line)
         elif current is not None:
             end = re.fullmatch(r"\[exit (\d+)\]", line)
             if end:
                 current.code = int(end.group(1))
-                commands.append(current)
+                steps.append(current)
                 current = None
             elif line.startswith("! "):
                 current.error.append(line[2:])
             else:
                 current.out.append(line)
         elif line.startswith("@ "):
-            file_path, file_lines = folder / line[2:], []
+            file = File(line[2:])
         elif line.startswith("< "):
             entered.append(line[2:])
         elif line.startswith("$ "):
             current, entered = Command(line[2:], "".join(text + "\n" for text in entered)), []
         elif line and not line.startswith("#"):
             raise SystemExit(f"{path.name}: unexpected line: {line}")
-    if current is not None or file_lines is not None or not commands:
-        raise SystemExit(f"{path.name}: ends inside a command or a file, or has no command")
-    return commands
+    if current is not None or file is not None:
+        raise SystemExit(f"{path.name}: ends inside a command or a file")
+    if not any(isinstance(step, Command) for step in steps):
+        raise SystemExit(f"{path.name}: has no command")
+    return steps
 
 
 def run_case(program, path, update):
@@ -83,7 +95,10 @@ def run_case(program, path, update):
     with tempfile.TemporaryDirectory(prefix="ssmend-case-") as name:
         folder = pathlib.Path(name).resolve()
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
-        for command in read_case(path, folder):
+        for command in read_case(path):
+            if isinstance(command, File):
+                command.write(folder)
+                continue
             words = shlex.split(command.line.replace("TMP", str(folder)))
             if words[0] == "ssmend":
                 words[0] = program

@@ -9,12 +9,14 @@
 
 #include "base/text.h"
 #include "report/fingerprint.h"
+#include "report/report.h"
 
 namespace ssmend {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int kColumns = 100;
 constexpr const char* kSchema = "ssmend/inspection/1";
 
 // Empty where the member is missing or no text.
@@ -101,8 +103,9 @@ std::string render_comparison(const Comparison& comparison) {
   std::string text;
   const auto list = [&text](const char* word, const std::vector<ComparedFinding>& findings) {
     for (const ComparedFinding& finding : findings) {
-      text += fmt::format("{} {}[{}]: {}\n", word, printable(finding.severity),
-                          printable(finding.code), printable(finding.title));
+      const std::string line = fmt::format("{} {}[{}]: {}", word, printable(finding.severity),
+                                           printable(finding.code), printable(finding.title));
+      text += fold(line, kColumns, 0, 4) + "\n";
     }
   };
   list("new  ", comparison.appeared);

@@ -54,8 +54,7 @@ std::string render_one(const RecognisedText& text, const TextStyle& style) {
   if (!demangled.empty()) shown += item("symbol", demangled, style);
   if (!meaning.cause.empty()) shown += item("cause", meaning.cause, style);
   for (const PossibleCause& cause : meaning.can_be) {
-    shown += item("can be", cause.code, style);
-    shown += item("", cause.told, style);
+    shown += item("can be", cause.code + ", told by: " + cause.told, style);
   }
   for (const std::string& remedy : meaning.remedies) shown += help(remedy, style);
   const std::string step = next_step(meaning);

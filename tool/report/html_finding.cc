@@ -138,8 +138,11 @@ std::string findings_markup(const Inspection& inspection, const std::string& id_
                   "</details>\n";
       }
     }
+    // The table stands beside the calls, so at a finding about a source file.
     const std::string module = finding.detail("module");
-    if (!module.empty() && drawn_modules.insert(module).second) {
+    const std::string& path = finding.location.path;
+    const bool source = path.size() > 3 && path.compare(path.size() - 3, 3, ".py") == 0;
+    if (!module.empty() && source && drawn_modules.insert(module).second) {
       markup += contract_table(inspection, module);
     }
     markup += evidence_markup(finding) + "</article>\n";

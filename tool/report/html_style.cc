@@ -28,8 +28,8 @@ background:var(--card);padding:.25rem .7rem;font-weight:600}
 .error{border-left-color:var(--error)!important}.warning{border-left-color:var(--warning)!important}
 .note{border-left-color:var(--note)!important}.good{border-left-color:var(--good)!important}
 dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr));gap:1px;margin:0;
-background:var(--line);border:1px solid var(--line);border-radius:8px;overflow:hidden}
-dl.facts div{background:var(--card);padding:.45rem .7rem}
+background:var(--card);border:1px solid var(--line);border-radius:8px;overflow:hidden}
+dl.facts div{box-shadow:0 0 0 1px var(--line);padding:.45rem .7rem}
 dl.facts dt{font-size:.78rem;color:var(--soft)}dl.facts dd{margin:0;font-weight:500}
 article{background:var(--card);border:1px solid var(--line);border-left:4px solid;border-radius:8px;
 padding:.7rem .9rem;margin:.7rem 0;content-visibility:auto;contain-intrinsic-size:auto 9rem}

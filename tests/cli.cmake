@@ -1,0 +1,7 @@
+# The program as a user runs it.
+add_test(NAME cases_test COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/cases/run_cases.py
+                                 $<TARGET_FILE:ssmend>)
+add_test(NAME generated_test
+         COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/generated_test.py
+                 $<TARGET_FILE:ssmend>)
+set_tests_properties(cases_test generated_test PROPERTIES TIMEOUT 120)
