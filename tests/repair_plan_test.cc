@@ -57,7 +57,8 @@ TEST(Overlay, answers_for_the_tree_as_it_would_be) {
   EXPECT_EQ(overlay.read(directory + "/site/kept.py").value(), "changed");
   EXPECT_TRUE(overlay.is_directory(directory + "/site/new/deep"));
   std::vector<std::string> names;
-  for (const DirectoryEntry& entry : overlay.list(directory + "/link").value()) {
+  const std::vector<DirectoryEntry> entries = overlay.list(directory + "/link").value();
+  for (const DirectoryEntry& entry : entries) {
     names.push_back(entry.name);
   }
   EXPECT_EQ(join(names, " "), "kept.py new");
