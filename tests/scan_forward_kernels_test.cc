@@ -149,8 +149,8 @@ TEST(scan_forward_kernels, split_over_warps) {
     options.dim = 3;
     options.length = length;
     check_forward<float>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 8, length + 3);
-    check_forward<F16>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 8,
-                       (length + 7) / 8 * 8, true);
+    check_forward<F16>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 8, (length + 7) / 8 * 8,
+                       true);
   }
 }
 

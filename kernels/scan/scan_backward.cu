@@ -231,26 +231,35 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
       put_steps(reduction + warp * kFactorFloats + (s * kStateLanes + p_lane) * kPitch, value[s]);
     }
     __syncthreads();
-    const long long groups = p.groups;
-    for (int i = static_cast<int>(threadIdx.x); i < time_warps * kPassStates * kTile;
+    float* rows_out =
+        out + ((slot_index * p.batch + batch) * p.groups + group) * p.states * p.length;
+    constexpr int kQuads = kTile / 4;
+    for (int i = static_cast<int>(threadIdx.x); i < time_warps * kPassStates * kQuads;
          i += static_cast<int>(blockDim.x)) {
-      const int step = i % kTile;
-      const int state = i / kTile % kPassStates;
-      const int tw = i / (kTile * kPassStates);
-      float sum = 0.0f;
+      const int state = i / kQuads % kPassStates;
+      const int tw = i / (kQuads * kPassStates);
+      const float* from = reduction + state * kPitch + i % kQuads * 4;
+      float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 4
       for (int w = tw; w < warps; w += time_warps) {
-        sum += reduction[w * kFactorFloats + state * kPitch + step];
+        const float4 quad = *reinterpret_cast<const float4*>(from + w * kFactorFloats);
+        sum[0] += quad.x;
+        sum[1] += quad.y;
+        sum[2] += quad.z;
+        sum[3] += quad.w;
       }
-      const int t = round_step + tw * kTile + step;
+      const int t = round_step + tw * kTile + i % kQuads * 4;
       const int n = pass + state;
-      if (t >= end || n >= p.states) continue;
-      float* place =
-          out + (((slot_index * p.batch + batch) * groups + group) * p.states + n) * p.length + t;
-      if (q.atomic) {
-        atomicAdd(place, sum);
-      } else {
-        *place = sum;
+      if (n >= p.states) continue;
+      float* place = rows_out + (n * p.length + t);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (t + j >= end) continue;
+        if (q.atomic) {
+          atomicAdd(place + j, sum[j]);
+        } else {
+          place[j] = sum[j];
+        }
       }
     }
     __syncthreads();

@@ -215,17 +215,27 @@ struct BackwardTile {
       Loaded raw[kTogether];
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) load(smaller(c + i, count - 1), tile, raw[i]);
+      // The first states of these channels: two values a lane wait together with the loads above.
       const float* states =
           element<const float>(kAtStates, 0) + static_cast<long long>(tile / kTile) * p.states;
       const long long channel_states = p.tiles * p.states;
-      for (int k = 0; k < kTogether && c + k < count; ++k) {
-        for (int n = lane; n < p.states; n += kLanes) {
-          before[(c + k) * padded + n] = tile < end ? states[(c + k) * channel_states + n] : 0.0f;
-        }
-      }
+      const int values = smaller(kTogether, count - c) * padded;
+      const auto state_value = [&](int i) {
+        const int n = i % padded;
+        const bool exists = i < values && n < p.states && tile < end;
+        return exists ? states[(c + i / padded) * channel_states + n] : 0.0f;
+      };
+      const float early[2] = {state_value(lane), state_value(lane + kLanes)};
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         if (c + i < count) prepare(c + i, tile, raw[i]);
+      }
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        if (lane + k * kLanes < values) before[c * padded + lane + k * kLanes] = early[k];
+      }
+      for (int i = lane + 2 * kLanes; i < values; i += kLanes) {
+        before[c * padded + i] = state_value(i);
       }
     }
   }

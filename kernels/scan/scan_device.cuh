@@ -60,6 +60,19 @@ struct Steps {
   }
 };
 
+// One 16-bit element as a word. Written so, the word needs no masking, which would wait for the
+// load.
+template <typename T>
+__device__ __forceinline__ uint32 load_bits(const T* address) {
+#ifdef SSM_EMULATED
+  return address->bits;
+#else
+  uint32 word;
+  asm volatile("ld.global.u16 %0, [%1];" : "=r"(word) : "l"(address));
+  return word;
+#endif
+}
+
 // A word of the size of a whole group of steps, up to 16 bytes.
 template <int kBytes>
 struct Word {
@@ -80,7 +93,7 @@ __device__ __forceinline__ Steps<T, kCount> load_whole(const T* row) {
   constexpr int kBytes = Steps<T, kCount>::kBytes;
   using Type = typename Word<(kBytes < 16 ? kBytes : 16)>::Type;
   if constexpr (kBytes == 2) {
-    steps.word[0] = row->bits;
+    steps.word[0] = load_bits(row);
   } else {
 #pragma unroll
     for (int i = 0; i < (kBytes + 15) / 16; ++i) {

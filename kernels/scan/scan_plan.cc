@@ -31,9 +31,9 @@ unsigned split_shared(int warps, int time_warps, int states, bool narrow) {
   const int pitch = (narrow ? 128 : 32) + 4;
   const int padded = static_cast<int>(divide_up(states, pass)) * pass;
   const int exchange = narrow ? 0 : 10 * pitch;
-  return 4u *
-         static_cast<unsigned>(4 * warps * pass + (warps + 3) / 4 * 4 +
-                               time_warps * 2 * pass * pitch + warps * (2 * padded + exchange));
+  return 4u * static_cast<unsigned>(4 * warps * pass + (warps + 3) / 4 * 4 +
+                                    time_warps * 2 * pass * pitch +
+                                    warps * ((2 * padded + exchange + 12 + 3) / 4 * 4));
 }
 
 unsigned backward_shared(int warps, int time_warps, int channels, const ScanShape& shape,

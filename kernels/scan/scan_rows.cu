@@ -49,10 +49,8 @@ struct Pair {
   }
 };
 
-__device__ __forceinline__ uint32 bits_of(float value) { return __float_as_uint(value); }
-template <typename T>
-__device__ __forceinline__ uint32 bits_of(T value) {
-  return value.bits;
+__device__ __forceinline__ uint32 load_bits(const float* address) {
+  return __float_as_uint(*address);
 }
 
 // One tensor's rows as a lane sees them: 32-bit offsets from the warp's first row (the launcher
@@ -86,8 +84,8 @@ struct LaneRows {
 #pragma unroll
       for (int i = 0; i < kTurns; ++i) {
         const T* at = base + (channel[i] * row_stride + t);
-        out[i].first = bits_of(at[0]);
-        out[i].second = bits_of(at[beside]);
+        out[i].first = load_bits(at);
+        out[i].second = load_bits(at + beside);
       }
     }
   }

@@ -100,7 +100,7 @@ struct Split {
     factors = totals + (warps + 3) / 4 * 4 + time_warp * 2 * kFactorFloats;
     constexpr int kExchange = kStateLanes > 1 ? (2 + kStateLanes) * kPitch : 0;
     float* mine = totals + (warps + 3) / 4 * 4 + time_warps * 2 * kFactorFloats +
-                  warp * (2 * padded + kExchange);
+                  warp * ((2 * padded + kExchange + 12 + 3) / 4 * 4);
     float* dts = mine;
     float* dus = mine + kPitch;
     float* sums = mine + 2 * kPitch;
@@ -121,16 +121,28 @@ struct Split {
     end = p.chunked ? smaller(length, begin + kScanChunk) : length;
     const bool want_out = p.out.data != nullptr;
 
-    const T* u =
-        static_cast<const T*>(p.u.data) + batch * p.u.batch_stride + channel * p.u.row_stride;
-    const T* delta = static_cast<const T*>(p.delta.data) + batch * p.delta.batch_stride +
-                     delta_row * p.delta.row_stride;
-    const T* z = p.z.data && want_out ? static_cast<const T*>(p.z.data) + batch * p.z.batch_stride +
-                                            channel * p.z.row_stride
-                                      : nullptr;
-    const long long out_row = batch * p.out.batch_stride + channel * p.out.row_stride;
-    const long long out_z_row = batch * p.out_z.batch_stride + channel * p.out_z.row_stride;
-    float* states_row = p.tile_states + (batch * p.dim + channel) * p.tiles * p.states;
+    // Where this channel's rows begin, kept out of the registers.
+    enum { kAtU, kAtDelta, kAtZ, kAtOut, kAtOutZ, kAtStates, kBases };
+    long long* bases = reinterpret_cast<long long*>(decays + padded);
+    const auto row_at = [&](const ScanRows& rows, int size, long long row) {
+      return reinterpret_cast<long long>(rows.data) +
+             size * (batch * rows.batch_stride + row * rows.row_stride);
+    };
+    const bool gated = p.z.data && want_out;
+    if (lane == 0) {
+      const int out_size = p.out_is_float ? 4 : static_cast<int>(sizeof(T));
+      bases[kAtU] = row_at(p.u, sizeof(T), channel);
+      bases[kAtDelta] = row_at(p.delta, sizeof(T), delta_row);
+      bases[kAtZ] = row_at(p.z, sizeof(T), channel);
+      bases[kAtOut] = row_at(p.out, out_size, channel);
+      bases[kAtOutZ] = row_at(p.out_z, out_size, channel);
+      bases[kAtStates] = reinterpret_cast<long long>(p.tile_states) +
+                         4 * (batch * p.dim + channel) * p.tiles * p.states;
+    }
+    const auto row_steps = [&](int base, int step) {
+      return load_steps<T, kOwn>(reinterpret_cast<const T*>(bases[base]) + step, end - step,
+                                 p.rows_aligned);
+    };
     const float skip = p.D ? p.D[channel] : 0.0f;
     const float bias = p.delta_bias ? p.delta_bias[delta_row] : 0.0f;
 
@@ -143,9 +155,8 @@ struct Split {
     __syncwarp();
 
     const int own = time_warp * kTile + lane * kOwn;  // this lane's elements within a round
-    Steps<T, kOwn> u_next = load_steps<T, kOwn>(u + begin + own, end - begin - own, p.rows_aligned);
-    Steps<T, kOwn> delta_next =
-        load_steps<T, kOwn>(delta + begin + own, end - begin - own, p.rows_aligned);
+    Steps<T, kOwn> u_next = row_steps(kAtU, begin + own);
+    Steps<T, kOwn> delta_next = row_steps(kAtDelta, begin + own);
     ahead.place(p, batch, group, want_out, channel_warp * kLanes + lane);
     ahead.load(p, 0, begin + time_warp * kTile, end);
     const bool single = p.states <= kPassStates;
@@ -174,10 +185,10 @@ struct Split {
         }
       }
       stage(0, tile);
-      u_next = load_steps<T, kOwn>(u + t + round, end - t - round, p.rows_aligned);
-      delta_next = load_steps<T, kOwn>(delta + t + round, end - t - round, p.rows_aligned);
+      u_next = row_steps(kAtU, t + round);
+      delta_next = row_steps(kAtDelta, t + round);
       Steps<T, kOwn> z_now;
-      if (z) z_now = load_steps<T, kOwn>(z + t, end - t, p.rows_aligned);
+      if (gated) z_now = row_steps(kAtZ, t);
       if constexpr (kStateLanes > 1) {
         read_steps(dts + stretch * kSteps, dt);
         read_steps(dus + stretch * kSteps, du);
@@ -201,19 +212,19 @@ struct Split {
         if (pass > 0) stage(pass / kPassStates, tile);
         const bool last_pass = single || pass + kPassStates >= p.states;
         ahead.load(p, last_pass ? 0 : pass / kPassStates + 1, last_pass ? tile + round : tile, end);
-        float a[kLaneStates][kSteps], b[kLaneStates][kSteps];
+        float a[kLaneStates][kSteps];
         float a_upto[kLaneStates], b_upto[kLaneStates];
 #pragma unroll
         for (int s = 0; s < kLaneStates; ++s) {
           const int slot = s * kStateLanes + p_lane;
           const float decay = decays[pass + slot];
-          factor_steps(p.B, 0, slot, pass + slot, b[s]);
+          float b[kSteps];
+          factor_steps(p.B, 0, slot, pass + slot, b);
           float local = 0.0f;
 #pragma unroll
           for (int k = 0; k < kSteps; ++k) {
             a[s][k] = exp2_approx(decay * dt[k]);
-            b[s][k] *= du[k];
-            local = fmaf(a[s][k], local, b[s][k]);
+            local = fmaf(a[s][k], local, b[k] * du[k]);
           }
           a_upto[s] = exp2_approx(decay * dt_total);
           b_upto[s] = local;
@@ -256,7 +267,8 @@ struct Split {
             h_end = fmaf(pair.x, h_end, pair.y);
           }
           if (p.tile_states && stretch == 0 && active && tile < end && n < p.states) {
-            states_row[static_cast<long long>(tile / kTile) * p.states + n] = h_tile;
+            reinterpret_cast<float*>(
+                bases[kAtStates])[static_cast<long long>(tile / kTile) * p.states + n] = h_tile;
           }
           const float h_stretch = fmaf(a_upto[s], h_tile, b_upto[s]);
           float h = __shfl_up_sync(kFullWarp, h_stretch, kStateLanes);
@@ -265,11 +277,13 @@ struct Split {
           // The shuffle has put this write after every lane's read of carry[n].
           if (stretch == kStretches - 1) carry[n] = h_end;
           if (want_out) {
-            float c[kSteps];
+            // B is read again: holding all of it would take registers that the loads need.
+            float b[kSteps], c[kSteps];
+            factor_steps(p.B, 0, slot, n, b);
             factor_steps(p.C, 1, slot, n, c);
 #pragma unroll
             for (int k = 0; k < kSteps; ++k) {
-              h = fmaf(a[s][k], h, b[s][k]);
+              h = fmaf(a[s][k], h, b[k] * du[k]);
               y[k] = fmaf(h, c[k], y[k]);
             }
           }
@@ -320,16 +334,16 @@ struct Split {
         for (int k = 0; k < kOwn; ++k) y_own[k] = fmaf(skip, u_own[k], y[k]);
       }
       const int available = active ? end - t : 0;
-      store_steps<T, kOwn>(p.out.data, out_row + t, y_own, available, p.out_is_float,
-                           p.rows_aligned);
-      if (z) {
+      store_steps<T, kOwn>(reinterpret_cast<void*>(bases[kAtOut]), t, y_own, available,
+                           p.out_is_float, p.rows_aligned);
+      if (gated) {
 #pragma unroll
         for (int i = 0; i < kOwn; ++i) {
           const float gate = z_now.at(i);
           y_own[i] *= gate * sigmoid(gate);
         }
-        store_steps<T, kOwn>(p.out_z.data, out_z_row + t, y_own, available, p.out_is_float,
-                             p.rows_aligned);
+        store_steps<T, kOwn>(reinterpret_cast<void*>(bases[kAtOutZ]), t, y_own, available,
+                             p.out_is_float, p.rows_aligned);
       }
     }
   }

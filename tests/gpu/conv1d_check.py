@@ -226,9 +226,34 @@ def check_large():
         torch.cuda.empty_cache()
 
 
+def sanitize():
+    """A small run of every kernel for compute-sanitizer."""
+    for layout in ("rows", "channels", "strided", "rows_shifted", "channels_odd"):
+        for dtype in (torch.float32, torch.bfloat16):
+            check_case(case(layout=layout, dtype=dtype, dim=24, length=1283))
+            check_case(case(layout=layout, dtype=dtype, dim=24, length=77, initial=True, final=True))
+            check_case(case(layout=layout, dtype=dtype, dim=24, length=77, width=3, seq_idx="two"))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    check_case(case(dim=24, length=77))
+    check_case(case(dim=24, length=77, layout="channels"))
+    for flags in range(8):
+        check_update(torch.float16, 4, 5, 2, bool(flags & 1), bool(flags & 2), bool(flags & 4))
+    return report()
+
+
+def report():
+    torch.cuda.synchronize()
+    for line in failures[:40]:
+        print("wrong:", line)
+    print(f"conv1d: {checks} comparisons, {len(failures)} wrong, on {torch.cuda.get_device_name()}")
+    return 1 if failures else 0
+
+
 def main():
     quick = "--quick" in sys.argv
     torch.manual_seed(20)
+    if "--sanitize" in sys.argv:
+        return sanitize()
     check_graph()
     everything = cases()
     for c in everything[:: 7 if quick else 1]:
@@ -246,11 +271,7 @@ def main():
     check_errors()
     if not quick:
         check_large()
-    torch.cuda.synchronize()
-    for line in failures[:40]:
-        print("wrong:", line)
-    print(f"conv1d: {checks} comparisons, {len(failures)} wrong, on {torch.cuda.get_device_name()}")
-    return 1 if failures else 0
+    return report()
 
 
 if __name__ == "__main__":
