@@ -4,4 +4,7 @@ add_test(NAME cases_test COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR
 add_test(NAME generated_test
          COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/generated_test.py
                  $<TARGET_FILE:ssmend>)
-set_tests_properties(cases_test generated_test PROPERTIES TIMEOUT 120)
+add_test(NAME wheel_test
+         COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/wheel_test.py
+                 $<TARGET_FILE:ssmend>)
+set_tests_properties(cases_test generated_test wheel_test PROPERTIES TIMEOUT 300)
