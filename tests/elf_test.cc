@@ -205,7 +205,7 @@ PYBIND11_MODULE(probe, m) {
   py::class_<at::Tensor>(m, "Tensor");
   m.def("conv_fwd", &conv_fwd, "forward");
   m.def("conv_bwd", &conv_bwd, "backward");
-  m.def("fwd", &selective_scan_fwd, "scan");
+  m.def("fwd", &selective_scan_fwd, "scan forward");
 }
 )";
 

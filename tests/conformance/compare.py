@@ -23,7 +23,7 @@ def ask_ssmend(ssmend, runner, tree):
     if tree.opened:
         command += ["--program", prefix + tree.program]
         for path, is_global in tree.opened[:-1]:
-            command += ["--loaded-global" if is_global else "--loaded", path]
+            command += ["--loaded", ("global:" if is_global else "") + path]
         command.append(tree.opened[-1][0])
     else:
         command.append(prefix + tree.program)

@@ -18,7 +18,6 @@ struct ResolveOptions {
   std::string program;
   bool alone = false;
   std::vector<std::string> loaded;
-  std::vector<std::string> loaded_global;
   std::string library_path;
   std::string working_directory;
   bool json = false;
@@ -104,7 +103,6 @@ int run_resolve(const ResolveOptions& options) {
   if (!disk.ok()) return fail(disk.error());
   LoaderContext context;
   context.loaded = options.loaded;
-  context.loaded_global = options.loaded_global;
   context.program = options.program;
   context.library_path = options.library_path;
   if (!(*disk)->is_mounted_root()) {
@@ -142,8 +140,8 @@ void add_resolve_command(CLI::App& app, Selected& selected) {
   command->add_option("--program", options->program,
                       "the program that opens it; default: the environment's interpreter");
   command->add_flag("--alone", options->alone, "no program: as if the file were loaded by itself");
-  command->add_option("--loaded", options->loaded, "opened before it, in this order (RTLD_LOCAL)");
-  command->add_option("--loaded-global", options->loaded_global, "the same, RTLD_GLOBAL");
+  command->add_option("--loaded", options->loaded,
+                      "opened before it, in this order; global:FILE as with RTLD_GLOBAL");
   command->add_option("--library-path", options->library_path,
                       "LD_LIBRARY_PATH; default: this process's, none for --root");
   command->add_option("--working-directory", options->working_directory,

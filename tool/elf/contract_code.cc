@@ -155,19 +155,21 @@ class BindingReader {
 
   void walk(uint64_t function, int depth) {
     if (depth > kDeepestCall || !walked_.insert(function).second) return;
-    std::string name;
+    uint64_t last = 0;
+    uint64_t before = 0;  // taken just before `last`
     for (const Event& event : body(function)) {
       if (event.kind == Reference::kName) {
-        name = identifier_at(*marks_.constants, event.target);
+        before = last;
+        last = event.target;
       } else if (event.kind == Reference::kCall) {
         const std::set<uint64_t> reached = signatures_below(event.target, kDeepestCall);
-        if (!name.empty() && is_one_signature(reached)) {
-          for (const uint64_t target : reached) bind(name, target);
+        if (last != 0 && is_one_signature(reached)) {
+          for (const uint64_t target : reached) bind(last, before, target);
         } else if (!reached.empty()) {
           walk(event.target, depth + 1);
         }
-      } else if (!name.empty()) {
-        bind(name, event.target);
+      } else if (last != 0) {
+        bind(last, before, event.target);
       }
     }
   }
@@ -226,7 +228,18 @@ class BindingReader {
     return !targets.empty() && types <= 1 && formats <= 1;
   }
 
-  void bind(const std::string& name, uint64_t target) {
+  // A documentation text of one word looks like a name too. Both are arguments of one call, so they
+  // are taken one after the other and stored side by side; the one with a '_' is the name.
+  std::string choose_name(uint64_t last, uint64_t before) const {
+    std::string name = identifier_at(*marks_.constants, last);
+    if (before == 0 || name.find('_') != std::string::npos) return name;
+    const std::string other = identifier_at(*marks_.constants, before);
+    const bool side_by_side = last + name.size() + 1 == before || before + other.size() + 1 == last;
+    return side_by_side && other.find('_') != std::string::npos ? other : name;
+  }
+
+  void bind(uint64_t last, uint64_t before, uint64_t target) {
+    const std::string name = choose_name(last, before);
     BoundFunction& function = bound_[name];
     function.name = name;
     const auto type = marks_.types.find(target);

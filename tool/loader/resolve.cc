@@ -179,24 +179,32 @@ struct LoaderSession::State {
   std::vector<std::string> problems;
   std::string program_reason;  // why the program does not start: then nothing is ever opened in it
 
-  void open_before(const std::vector<std::string>& paths, bool global) {
-    for (const std::string& path : paths) {
-      ProcessState attempt = process;
-      const LoadOutcome outcome = open_object(cache, attempt, path);
-      Resolution result = judge(cache, attempt, outcome, true);
-      if (!result.loads) {
-        // The objects are gone again; what was learnt of directories stays.
-        process.directories = std::move(attempt.directories);
-        problems.push_back(path + " does not load: " + result.reason);
-        continue;
-      }
-      process = std::move(attempt);
-      if (!global) continue;
-      std::vector<int>& scope = process.global_scope;
-      for (const int index : outcome.scope) {
-        if (std::find(scope.begin(), scope.end(), index) == scope.end()) scope.push_back(index);
-      }
+  void open_before(std::string path, bool global) {
+    constexpr std::string_view kGlobalMark = "global:";
+    if (path.compare(0, kGlobalMark.size(), kGlobalMark) == 0) {
+      path.erase(0, kGlobalMark.size());
+      global = true;
     }
+    ProcessState attempt = process;
+    const LoadOutcome outcome = open_object(cache, attempt, path);
+    const Resolution result = judge(cache, attempt, outcome, true);
+    if (!result.loads) {
+      // The objects are gone again; what was learnt of directories stays.
+      process.directories = std::move(attempt.directories);
+      problems.push_back(path + " does not load: " + result.reason);
+      return;
+    }
+    process = std::move(attempt);
+    if (!global) return;
+    std::vector<int>& scope = process.global_scope;
+    for (const int index : outcome.scope) {
+      if (std::find(scope.begin(), scope.end(), index) == scope.end()) scope.push_back(index);
+    }
+  }
+
+  void open_all_before() {
+    for (const std::string& path : context.loaded_global) open_before(path, true);
+    for (const std::string& path : context.loaded) open_before(path, false);
   }
 
   void set_up() {
@@ -213,8 +221,7 @@ struct LoaderSession::State {
     program_reason = result.reason;
     if (!result.loads) problems.push_back(context.program + " does not start: " + result.reason);
     ready = true;
-    open_before(context.loaded_global, true);
-    open_before(context.loaded, false);
+    open_all_before();
   }
 };
 
@@ -237,8 +244,7 @@ Resolution LoaderSession::open(const std::string& path) const {
     if (facts->elf_class == 0) return refuse(facts->problem);
     attempt = start_process(session.cache, session.context, "", facts->elf_class, facts->machine);
     State alone{session.cache, session.context, true, std::move(attempt), {}, {}};
-    alone.open_before(session.context.loaded_global, true);
-    alone.open_before(session.context.loaded, false);
+    alone.open_all_before();
     attempt = std::move(alone.process);
     reserve_static_tls(attempt, {});
   }

@@ -70,8 +70,9 @@ struct Resolution {
 // The process into which the file is loaded.
 struct LoaderContext {
   std::string program;              // executable that is the root of the global scope; may be empty
-  std::vector<std::string> loaded;  // dlopened before it (RTLD_LOCAL), in order: paths
-  std::vector<std::string> loaded_global;  // the same, RTLD_GLOBAL
+  // Opened before it, in this order: paths; RTLD_LOCAL, with "global:" in front RTLD_GLOBAL.
+  std::vector<std::string> loaded;
+  std::vector<std::string> loaded_global;  // RTLD_GLOBAL, before all of `loaded`
   std::string library_path;                // LD_LIBRARY_PATH; empty: not set
   bool bind_symbols = true;
   std::string working_directory = "/";  // what relative paths and empty path elements stand for
