@@ -115,8 +115,8 @@ struct BackwardTile {
       constexpr int kSize = sizeof(T);
       bases[kAtU] = address(p.u, kSize, first);
       bases[kAtDelta] = address(p.delta, kSize, first / p.delta_ratio);
-      bases[kAtZ] = address(p.z, kSize, first);
-      bases[kAtOut] = address(p.out, kSize, first);
+      bases[kAtZ] = address(p.z.data ? p.z : p.u, kSize, first);
+      bases[kAtOut] = address(p.z.data ? p.out : p.u, kSize, first);
       bases[kAtDout] = address(q.dout, p.out_is_float ? 4 : kSize, first);
       bases[kAtDu] = address(q.du, kSize, first);
       bases[kAtDdelta] = address(q.ddelta, kSize, first);
@@ -141,6 +141,22 @@ struct BackwardTile {
     const int t = tile + lane * kOwn;
     const int available = end - t;
     const bool aligned = p.rows_aligned;
+    if constexpr (kOwn == 1) {
+      // Steps past the end are read from the last one and an absent z from u, without branches: the
+      // compiler waits for earlier loads at every branch.
+      const int step = smaller(t, end - 1);
+      if (p.out_is_float && sizeof(T) != 4) {
+        raw.dout_float = load_whole<float, 1>(element<float>(kAtDout, offset(q.dout, c, step)));
+      } else {
+        raw.dout = load_whole<T, 1>(element<T>(kAtDout, offset(q.dout, c, step)));
+      }
+      raw.u = load_whole<T, 1>(element<T>(kAtU, offset(p.u, c, step)));
+      raw.delta = load_whole<T, 1>(element<T>(kAtDelta, offset(p.delta, delta_row, step)));
+      const bool gated = p.z.data != nullptr;
+      raw.z = load_whole<T, 1>(element<T>(kAtZ, gated ? offset(p.z, c, step) : 0));
+      raw.out = load_whole<T, 1>(element<T>(kAtOut, gated ? offset(p.out, c, step) : 0));
+      return;
+    }
     raw.u = load_steps<T, kOwn>(element<T>(kAtU, offset(p.u, c, t)), available, aligned);
     raw.delta = load_steps<T, kOwn>(element<T>(kAtDelta, offset(p.delta, delta_row, t)), available,
                                     aligned);

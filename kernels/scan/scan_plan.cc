@@ -14,6 +14,7 @@ constexpr int kSplitWarps = 8;
 constexpr int kSplitPerScheduler = 4;  // warps that fit beside one another
 constexpr int kBackwardWarps = 4;
 constexpr unsigned kBackwardShared = 56 * 1024;  // lets several blocks share a multiprocessor
+constexpr unsigned kMostShared = 64 * 1024;      // of a block on sm_75, the least of those served
 constexpr int kMostSlots = 4;  // beyond it, atomics move fewer bytes than one buffer a block
 constexpr unsigned kFreeShared = 48 * 1024;  // no driver attribute needed up to here
 
@@ -78,7 +79,11 @@ ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
   plan.tile = narrow ? 128 : 32;
   plan.warps = kSplitWarps;
   const int64_t length = chunked ? std::min<int64_t>(shape.length, kScanChunk) : shape.length;
+  const auto fits = [&](int time_warps) {
+    return split_shared(plan.warps, time_warps, shape.states, narrow) <= kMostShared;
+  };
   while (plan.time_warps < kSplitWarps && plan.tile * plan.time_warps < length &&
+         fits(2 * plan.time_warps) &&
          shape.batch * shape.dim * chunks * plan.time_warps * 2 <=
              kSplitPerScheduler * schedulers) {
     plan.time_warps *= 2;
@@ -100,7 +105,11 @@ ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic) {
   // About three warps a scheduler are resident; fewer channels than that are spread over warps in
   // time, more are taken several to a warp, so that more of dB and dC is summed before it leaves.
   const int64_t resident = static_cast<int64_t>(shape.multiprocessors) * kSchedulers * 3;
+  while (plan.warps > 1 && backward_shared(plan.warps, 1, 1, shape, narrow) > kMostShared) {
+    plan.warps /= 2;
+  }
   while (plan.time_warps < plan.warps && channels * plan.time_warps * 2 <= resident &&
+         backward_shared(plan.warps, 2 * plan.time_warps, 1, shape, narrow) <= kMostShared &&
          plan.tile * plan.time_warps < shape.length) {
     plan.time_warps *= 2;
   }

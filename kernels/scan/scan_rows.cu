@@ -67,26 +67,25 @@ struct LaneRows {
         row_stride(static_cast<int>(rows.row_stride)) {}
   // Steps past the end and missing channels read their neighbours: loads need no predicate, and the
   // step size of such a step is set to 0.
-  __device__ __forceinline__ void load(const int (&channel)[kTurns], int step, int end, bool paired,
-                                       Pair<T> (&out)[kTurns]) const {
-    const int last = end - 1;
-    if (paired) {
-      const int t = smaller(step, last - 1);
+  __device__ __forceinline__ void load_pairs(const int (&channel)[kTurns], int step, int end,
+                                             Pair<T> (&out)[kTurns]) const {
+    const int t = smaller(step, end - 2);
 #pragma unroll
-      for (int i = 0; i < kTurns; ++i) {
-        const Steps<T, 2> pair = load_whole<T, 2>(base + (channel[i] * row_stride + t));
-        out[i].first = pair.word[0];
-        if constexpr (sizeof(T) == 4) out[i].second = pair.word[1];
-      }
-    } else {
-      const int t = smaller(step, last);
-      const int beside = smaller(step + 1, last) - t;
+    for (int i = 0; i < kTurns; ++i) {
+      const Steps<T, 2> pair = load_whole<T, 2>(base + (channel[i] * row_stride + t));
+      out[i].first = pair.word[0];
+      if constexpr (sizeof(T) == 4) out[i].second = pair.word[1];
+    }
+  }
+  __device__ __forceinline__ void load_singles(const int (&channel)[kTurns], int step, int end,
+                                               Pair<T> (&out)[kTurns]) const {
+    const int t = smaller(step, end - 1);
+    const int beside = smaller(step + 1, end - 1) - t;
 #pragma unroll
-      for (int i = 0; i < kTurns; ++i) {
-        const T* at = base + (channel[i] * row_stride + t);
-        out[i].first = load_bits(at);
-        out[i].second = load_bits(at + beside);
-      }
+    for (int i = 0; i < kTurns; ++i) {
+      const T* at = base + (channel[i] * row_stride + t);
+      out[i].first = load_bits(at);
+      out[i].second = load_bits(at + beside);
     }
   }
 };
@@ -216,8 +215,21 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
 
   const int own = lane % 16 * 2;
   Pair<T> u_next[kTurns], delta_next[kTurns], z_now[kTurns];
-  u_rows.load(channels, begin + own, end, paired, u_next);
-  delta_rows.load(channels, begin + own, end, paired, delta_next);
+  // One branch for all loads of a tile: the compiler waits for earlier loads at every branch. z of
+  // this tile; u and delta of the next.
+  const auto load_tile = [&](int step) {
+    const bool gated = kOut && z_rows.base && step >= begin;
+    if (paired) {
+      u_rows.load_pairs(channels, step + kTile + own, end, u_next);
+      delta_rows.load_pairs(channels, step + kTile + own, end, delta_next);
+      if (gated) z_rows.load_pairs(channels, step + own, end, z_now);
+    } else {
+      u_rows.load_singles(channels, step + kTile + own, end, u_next);
+      delta_rows.load_singles(channels, step + kTile + own, end, delta_next);
+      if (gated) z_rows.load_singles(channels, step + own, end, z_now);
+    }
+  };
+  load_tile(begin - kTile);
   using Shares = Stager<T, kPassStates, kTile>;
   Shares stager;
   stager.place(p, batch, group, kOut, static_cast<int>(threadIdx.x));
@@ -265,15 +277,11 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
       }
     }
     stage(0, step);
-    if (step + kTile < end) {
-      u_rows.load(channels, t + kTile, end, paired, u_next);
-      delta_rows.load(channels, t + kTile, end, paired, delta_next);
-    }
-    if (kOut && z_rows.base) z_rows.load(channels, t, end, paired, z_now);
+    stager.load(p, passes > 1 ? 1 : 0, passes > 1 ? step : step + kTile, end);
+    load_tile(step);
 
     for (int pass = 0; pass < passes; ++pass) {
       const bool last_pass = pass + 1 == passes;
-      stager.load(p, last_pass ? 0 : pass + 1, last_pass ? step + kTile : step, end);
       if (passes > 1) {
         load_decay(pass);
 #pragma unroll
@@ -313,6 +321,8 @@ __device__ __forceinline__ void scan_rows(const ScanParams& p) {
       parity ^= 1;
       if (!last_pass) {
         stage(pass + 1, step);
+        const bool more = pass + 2 < passes;
+        stager.load(p, more ? pass + 2 : 0, more ? step : step + kTile, end);
       }
     }
 

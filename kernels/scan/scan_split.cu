@@ -140,6 +140,11 @@ struct Split {
                          4 * (batch * p.dim + channel) * p.tiles * p.states;
     }
     const auto row_steps = [&](int base, int step) {
+      // A step past the end is read from the last one, without a branch: the compiler waits for
+      // earlier loads at every branch. Its step size is set to 0.
+      if constexpr (kOwn == 1) {
+        return load_whole<T, 1>(reinterpret_cast<const T*>(bases[base]) + smaller(step, end - 1));
+      }
       return load_steps<T, kOwn>(reinterpret_cast<const T*>(bases[base]) + step, end - step,
                                  p.rows_aligned);
     };
@@ -159,11 +164,14 @@ struct Split {
     Steps<T, kOwn> delta_next = row_steps(kAtDelta, begin + own);
     ahead.place(p, batch, group, want_out, channel_warp * kLanes + lane);
     ahead.load(p, 0, begin + time_warp * kTile, end);
-    const bool single = p.states <= kPassStates;
+    const int round = kTile * time_warps;
+    const auto load_ahead = [&](int pass, int tile) {
+      const bool last = pass + kPassStates >= p.states;
+      ahead.load(p, last ? 0 : pass / kPassStates + 1, last ? tile + round : tile, end);
+    };
     int parity = 0;
     float dt_seen = 0.0f;
 
-    const int round = kTile * time_warps;
     for (int step = begin; step < end; step += round) {
       const int t = step + own;
       const int tile = step + time_warp * kTile;
@@ -185,6 +193,7 @@ struct Split {
         }
       }
       stage(0, tile);
+      load_ahead(0, tile);
       u_next = row_steps(kAtU, t + round);
       delta_next = row_steps(kAtDelta, t + round);
       Steps<T, kOwn> z_now;
@@ -209,9 +218,10 @@ struct Split {
       for (int k = 0; k < kSteps; ++k) y[k] = 0.0f;
 
       for (int pass = 0; pass < p.states; pass += kPassStates) {
-        if (pass > 0) stage(pass / kPassStates, tile);
-        const bool last_pass = single || pass + kPassStates >= p.states;
-        ahead.load(p, last_pass ? 0 : pass / kPassStates + 1, last_pass ? tile + round : tile, end);
+        if (pass > 0) {
+          stage(pass / kPassStates, tile);
+          load_ahead(pass, tile);
+        }
         float a[kLaneStates][kSteps];
         float a_upto[kLaneStates], b_upto[kLaneStates];
 #pragma unroll
