@@ -146,6 +146,7 @@ std::string record(const std::string& unit, const std::string& image, uint32_t k
   unit.copy(header.unit, kPackUnitBytes);
   header.kind = kind;
   header.size_bytes = image.size();
+  header.stored_bytes = image.size();
   std::string text(reinterpret_cast<const char*>(&header), sizeof header);
   text += image;
   text.append((16 - image.size() % 16) % 16, '\0');
@@ -174,12 +175,37 @@ TEST(kernel_pack, a_cut_or_false_record_ends_the_pack) {
     EXPECT_EQ(count_records(good.substr(0, size)), 0) << size;
   }
   std::string longer = good;
-  longer[64 + 7] = '\x7f';  // a size beyond the file
+  longer[80 + 7] = '\x7f';  // stored bytes beyond the file
   EXPECT_EQ(count_records(longer), 0);
   EXPECT_EQ(count_records(record(std::string(kPackUnitBytes, 'u'), "12345")), 0);
   EXPECT_EQ(count_records(record("a", "12345", 2)), 0);
-  EXPECT_EQ(count_records(record("a", "ptx without an end", 1)), 0);
-  EXPECT_EQ(count_records(record("a", std::string("ptx\0", 4), 1)), 1);
+}
+
+std::string unpacked(const std::string& block, uint64_t size) {
+  PackHeader header = {};
+  header.size_bytes = size;
+  header.stored_bytes = block.size();
+  std::string image(size, '?');
+  const bool ok = unpack_image(header, reinterpret_cast<const uint8_t*>(block.data()),
+                               reinterpret_cast<uint8_t*>(image.data()));
+  return ok ? image : "refused";
+}
+
+// By hand, from the LZ4 block format: 3 literals, a match of 9 at distance 3, 1 literal.
+TEST(kernel_pack, a_block_is_unpacked) {
+  EXPECT_EQ(unpacked(std::string("\x35\x61\x62\x63\x03\x00\x10z", 8), 13), "abcabcabcabcz");
+}
+
+TEST(kernel_pack, a_false_block_is_refused) {
+  const std::string good("\x35\x61\x62\x63\x03\x00\x10z", 8);
+  for (size_t size = 1; size < good.size(); ++size) {
+    EXPECT_EQ(unpacked(good.substr(0, size), 13), "refused") << size;
+  }
+  EXPECT_EQ(unpacked(good, 12), "refused");
+  EXPECT_EQ(unpacked(good, 14), "refused");
+  EXPECT_EQ(unpacked(std::string("\x35\x61\x62\x63\x04\x00\x10z", 8), 13), "refused");
+  EXPECT_EQ(unpacked(std::string("\x35\x61\x62\x63\x00\x00\x10z", 8), 13), "refused");
+  EXPECT_EQ(unpacked(std::string("\xf0\xff\xff\xff", 4), 13), "refused");
 }
 
 TEST(conv1d_layout, tiles_cover_the_row_and_fit_the_lanes) {

@@ -158,6 +158,75 @@ std::string compile_one(const Nvrtc& nvrtc, const CompileRequest& request,
   return error;
 }
 
+void append_length(size_t length, std::string* out) {
+  for (; length >= 255; length -= 255) out->push_back('\xff');
+  out->push_back(static_cast<char>(length));
+}
+
+// One sequence of the LZ4 block format: literals, then a match unless `match` is 0.
+void append_sequence(const std::string& image, size_t from, size_t to, size_t distance,
+                     size_t match, std::string* out) {
+  const size_t literals = to - from;
+  const size_t matched = match == 0 ? 0 : match - 4;
+  out->push_back(
+      static_cast<char>(std::min<size_t>(literals, 15) << 4 | std::min<size_t>(matched, 15)));
+  if (literals >= 15) append_length(literals - 15, out);
+  out->append(image, from, literals);
+  if (match == 0) return;
+  out->push_back(static_cast<char>(distance & 255));
+  out->push_back(static_cast<char>(distance >> 8));
+  if (matched >= 15) append_length(matched - 15, out);
+}
+
+// The LZ4 block format (its specification is lz4_Block_format.md), by hash chains: the longest of
+// the last 64 places with the same 4 bytes, within 64 KiB.
+std::string compressed(const std::string& image) {
+  constexpr size_t kHashes = size_t{1} << 16;
+  constexpr size_t kNone = ~size_t{0};
+  std::vector<size_t> newest(kHashes, kNone);
+  std::vector<size_t> older(image.size(), kNone);
+  const auto hash_at = [&](size_t at) {
+    uint32_t word = 0;
+    memcpy(&word, image.data() + at, 4);
+    return static_cast<size_t>(word * 2654435761u >> 16);
+  };
+  const auto remember = [&](size_t at) {
+    const size_t hash = hash_at(at);
+    older[at] = newest[hash];
+    newest[hash] = at;
+  };
+  std::string out;
+  size_t from = 0;
+  size_t at = 0;
+  const size_t last = image.size() < 16 ? 0 : image.size() - 12;  // no match begins in the last 12
+  while (at < last) {
+    size_t best = 0;
+    size_t best_at = 0;
+    size_t candidate = newest[hash_at(at)];
+    for (int tries = 0; tries < 64 && candidate != kNone && at - candidate < 65536; ++tries) {
+      size_t length = 0;
+      const size_t most = image.size() - 5 - at;  // the last 5 bytes are literals
+      while (length < most && image[candidate + length] == image[at + length]) ++length;
+      if (length > best) {
+        best = length;
+        best_at = candidate;
+      }
+      candidate = older[candidate];
+    }
+    if (best < 4) {
+      remember(at++);
+      continue;
+    }
+    append_sequence(image, from, at, at - best_at, best, &out);
+    for (const size_t end = at + best; at < end; ++at) {
+      if (at < last) remember(at);
+    }
+    from = at;
+  }
+  append_sequence(image, from, image.size(), 0, 0, &out);
+  return out;
+}
+
 void append_record(const std::string& unit, const std::string& architecture, int compiler,
                    uint64_t hash, const std::string& image, std::string* pack) {
   const bool is_ptx = architecture.rfind("compute_", 0) == 0;
@@ -168,11 +237,14 @@ void append_record(const std::string& unit, const std::string& architecture, int
   header.sm = static_cast<uint32_t>(std::atoi(architecture.c_str() + (is_ptx ? 8 : 3)));
   header.compiler = static_cast<uint32_t>(compiler);
   header.ptx_isa = is_ptx ? ptx_isa(image) : 0;
+  std::string stored = compressed(image);
+  if (stored.size() >= image.size()) stored = image;
   header.size_bytes = image.size();
+  header.stored_bytes = stored.size();
   header.source_hash = hash;
   pack->append(reinterpret_cast<const char*>(&header), sizeof header);
-  pack->append(image);
-  pack->append((16 - image.size() % 16) % 16, '\0');
+  pack->append(stored);
+  pack->append((16 - stored.size() % 16) % 16, '\0');
 }
 
 std::string write_file(const std::string& path, const std::string& content) {

@@ -175,8 +175,8 @@ __device__ __forceinline__ void load_halo(const InputRow<T>& row, int position, 
     const int at = position - (W - 1) + j;
     T value = from_float<T>(0.0f);
     if (wanted && at >= 0) value = row.x[at];
-    if (wanted && at < 0 && at >= -(W - 1) && row.initial != nullptr) {
-      value = row.initial[(at + W - 1) * row.initial_stride];
+    if (wanted && at < 0 && at >= -row.taps && row.initial != nullptr) {
+      value = row.initial[(at + row.taps) * row.initial_stride];
     }
     halo[j] = to_float(value);
   }

@@ -4,6 +4,9 @@
 namespace ssm {
 namespace {
 
+#ifndef SSM_BR
+#define SSM_BR 4
+#endif
 constexpr int kChunksPerLane = 5;
 
 template <typename T, int W>
@@ -42,24 +45,15 @@ __device__ __forceinline__ void backward_rows(const Conv1dBackwardParams& p) {
           dout[v].load(gradient.x + position);
         }
       }
-      float weight[W][1];
-      float bias[1];
-      load_weights(p, channel, weight, bias);
+      // What is loaded leaves together, before any of it is waited for: the inputs before the tile,
+      // and in lane j those of the dy at `end` + j, beyond it.
       float left[W - 1];
       load_halo<T, W>(row, first * K - shift, lane == 0, left);
-      // dy beyond the tile: lane j computes the one at `end` + j.
       const int end = (first + count) * K - shift;
-      float beyond = 0.0f;
-      if (lane < W - 1 && end + lane < p.length) {
-        float y = bias[0];
-#pragma unroll
-        for (int j = 0; j < W; ++j) y += weight[j][0] * to_float(row.at(end + lane - (W - 1) + j));
-        beyond = to_float(gradient.x[end + lane]);
-        if (p.silu != 0) beyond *= silu_slope(y);
-      }
-      float right[W - 1];
-#pragma unroll
-      for (int j = 0; j < W - 1; ++j) right[j] = __shfl_sync(kAll, beyond, j);
+      const bool has_beyond = lane < W - 1 && end + lane < p.length;
+      float beyond_inputs[W];
+      load_halo<T, W + 1>(row, end + lane + 1, has_beyond, beyond_inputs);
+      float beyond = has_beyond ? to_float(gradient.x[end + lane]) : 0.0f;
 
       const bool has_head = first == 0 && lane == 0 && (shift > 0 || p.length < K);
       const int tail_index = row_chunks - 1 - first;  // of the row's last chunk within this tile
@@ -81,12 +75,24 @@ __device__ __forceinline__ void backward_rows(const Conv1dBackwardParams& p) {
           }
         }
       }
+      float weight[W][1];
+      float bias[1];
+      load_weights(p, channel, weight, bias);
+      if (p.silu != 0) {
+        float y = bias[0];
+#pragma unroll
+        for (int j = 0; j < W; ++j) y += weight[j][0] * beyond_inputs[j];
+        beyond *= silu_slope(y);
+      }
+      float right[W - 1];
+#pragma unroll
+      for (int j = 0; j < W - 1; ++j) right[j] = __shfl_sync(kAll, beyond, j);
       __syncwarp();
 
       // From the last chunk to the first: a chunk needs the dy of the one after it.
       Chunk<T> head;
       Chunk<T> tail;
-      float carry[W - 1];  // lane 0's first dy of the chunk v + 1
+      float carry[W - 1];  // the first dy of the chunk v + 1
 #pragma unroll
       for (int j = 0; j < W - 1; ++j) carry[j] = 0.0f;
 #pragma unroll
@@ -108,9 +114,11 @@ __device__ __forceinline__ void backward_rows(const Conv1dBackwardParams& p) {
         }
 #pragma unroll
         for (int j = 0; j < W - 1; ++j) {
-          const float after = __shfl_down_sync(kAll, dy[j], 1);
-          dy[K + j] = v * 32 + lane == count - 1 ? right[j] : lane == 31 ? carry[j] : after;
-          carry[j] = __shfl_sync(kAll, dy[j], 0);
+          // Lane 31's neighbour is lane 0 in the chunk after.
+          const float mine = lane == 0 ? carry[j] : dy[j];
+          const float after = __shfl_sync(kAll, mine, (lane + 1) & 31);
+          dy[K + j] = v * 32 + lane == count - 1 ? right[j] : after;
+          carry[j] = dy[j];
         }
         float gradients[K];
 #pragma unroll
@@ -151,7 +159,7 @@ __device__ __forceinline__ void backward_rows(const Conv1dBackwardParams& p) {
 }  // namespace ssm
 
 #define SSM_WIDTH(T, name, W)                                                                   \
-  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_backward_rows_##name##_w##W(     \
+  extern "C" __global__ __launch_bounds__(128, SSM_BR) void ssm_conv1d_backward_rows_##name##_w##W(     \
       const __grid_constant__ ssm::Conv1dBackwardParams p) {                                    \
     ssm::backward_rows<T, W>(p);                                                                \
   }

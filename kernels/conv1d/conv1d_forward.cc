@@ -14,7 +14,7 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int kMaxGridY = 65535;
 #ifndef SSM_CONV_CHANNEL_BYTES
-#define SSM_CONV_CHANNEL_BYTES(bytes) 16
+#define SSM_CONV_CHANNEL_BYTES(bytes) ((bytes)*4)
 #endif
 #ifndef SSM_CHANNEL_TILE
 #define SSM_CHANNEL_TILE 32

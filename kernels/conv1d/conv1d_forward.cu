@@ -18,11 +18,17 @@
 namespace ssm {
 namespace {
 
-#ifndef SSM_CONV_BATCH
-#define SSM_CONV_BATCH 4
+#ifndef SSM_FWD_BATCH
+#define SSM_FWD_BATCH 4
+#endif
+#ifndef SSM_FR
+#define SSM_FR 6
+#endif
+#ifndef SSM_FC
+#define SSM_FC 4
 #endif
 #ifndef SSM_CONV_CHANNEL_BYTES
-#define SSM_CONV_CHANNEL_BYTES(T) 16
+#define SSM_CONV_CHANNEL_BYTES(T) (sizeof(T) * 4)
 #endif
 
 constexpr int kChunksPerLane = 5;
@@ -66,11 +72,6 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
     }
     float halo[W - 1];
     load_halo<T, W>(row, first * K - shift, lane == 0, halo);
-    float weight[W][1];
-    float bias[1];
-    load_weights(p, channel, weight, bias);
-    if (p.silu != 0) scale_weights(weight, bias);
-
     // The cut chunks: the row's first (chunk 0 of lane 0) and its last. Positions below 0 in the
     // first one hold the initial states, which is what its own outputs and the next lane need.
     const bool has_head = first == 0 && lane == 0 && (shift > 0 || p.length < K);
@@ -86,6 +87,10 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
         if (tail_index == v * 32 + lane) chunk[v] = cut;
       }
     }
+    float weight[W][1];
+    float bias[1];
+    load_weights(p, channel, weight, bias);
+    if (p.silu != 0) scale_weights(weight, bias);
     __syncwarp();
 
     Chunk<T> head;
@@ -126,12 +131,59 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
   }
 }
 
+// What a thread keeps while it walks along the length.
+template <typename T, int W, int K, bool kHasSeqIdx>
+struct Walk {
+  float weight[W][K];
+  float bias[K];
+  float window[W - 1][K];  // inputs before the current position, oldest first
+  int sequence[W - 1];     // and their sequences
+
+  template <typename Channels>
+  __device__ __forceinline__ Channels step(bool silu, const Channels& input, int current) {
+    float now[K];
+    float y[K];
+    input.unpack(now);
+#pragma unroll
+    for (int k = 0; k < K; ++k) y[k] = bias[k] + weight[W - 1][k] * now[k];
+#pragma unroll
+    for (int j = 0; j < W - 1; ++j) {
+      if (!kHasSeqIdx || sequence[j] == current) {
+#pragma unroll
+        for (int k = 0; k < K; ++k) y[k] += weight[j][k] * window[j][k];
+      }
+    }
+    if (silu) {
+#pragma unroll
+      for (int k = 0; k < K; ++k) y[k] = scaled_silu(y[k]);
+    }
+    if (kHasSeqIdx && current < 0) {
+#pragma unroll
+      for (int k = 0; k < K; ++k) y[k] = 0.0f;
+    }
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int j = 0; j + 1 < W - 1; ++j) window[j][k] = window[j + 1][k];
+      window[W - 2][k] = now[k];
+    }
+    if (kHasSeqIdx) {
+#pragma unroll
+      for (int j = 0; j + 1 < W - 1; ++j) sequence[j] = sequence[j + 1];
+      sequence[W - 2] = current;
+    }
+    Channels result;
+    result.pack(y);
+    return result;
+  }
+};
+
 // One thread: a vector of channels, p.tile_size positions.
 template <typename T, int W, bool kHasSeqIdx>
 __device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& p) {
   using Channels = Vector<T, SSM_CONV_CHANNEL_BYTES(T) / 4>;
   constexpr int K = Channels::kCount;
-  constexpr int kBatch = SSM_CONV_BATCH;  // positions whose loads are in flight together
+  constexpr int kBatch = SSM_FWD_BATCH;  // positions whose loads are in flight together
   const uint32 vectors = static_cast<uint32>(p.channels / K);
   const uint32 index = blockIdx.x * blockDim.x + threadIdx.x;
   const uint32 tile = index / vectors;
@@ -139,86 +191,71 @@ __device__ __forceinline__ void forward_channel_last(const Conv1dForwardParams& 
   const int64 channel = static_cast<int64>(index - tile * vectors) * K;
   const int begin = static_cast<int>(tile) * p.tile_size;
   const int end = min(begin + p.tile_size, p.length);
+  const bool silu = p.silu != 0;
 
-  float weight[W][K];
-  float bias[K];
-  load_weights(p, channel, weight, bias);
-  if (p.silu != 0) scale_weights(weight, bias);
+  Walk<T, W, K, kHasSeqIdx> walk;
 
 #pragma unroll 1
   for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
-    const T* const x =
-        static_cast<const T*>(p.x) + batch * p.x_stride[0] + channel;
-    T* const out = static_cast<T*>(p.out) + batch * p.out_stride[0] + channel;
+    const int64 x_step = p.x_stride[2];
+    const int64 out_step = p.out_stride[2];
+    const T* x = static_cast<const T*>(p.x) + batch * p.x_stride[0] + channel + begin * x_step;
+    T* out = static_cast<T*>(p.out) + batch * p.out_stride[0] + channel + begin * out_step;
     const int* const seq_idx = kHasSeqIdx ? p.seq_idx + batch * p.seq_stride[0] : nullptr;
-    float window[W - 1][K];  // the inputs before the current position, oldest first
-    int sequence[W - 1];
-    // The launcher keeps tiles longer than W - 1: what lies before the first is all states.
-    if (begin > 0) {
+    // What is loaded leaves together, before any of it is waited for.
+    Channels before[W - 1];
 #pragma unroll
-      for (int j = 0; j < W - 1; ++j) {
-        Channels chunk;
-        chunk.load(x + (begin - (W - 1) + j) * p.x_stride[2]);
-        chunk.unpack(window[j]);
-      }
-    } else {
-      load_states<T, W, K>(p, batch, channel, window);
+    for (int j = 0; j < W - 1; ++j) {
+      before[j].clear();
+      if (begin > 0) before[j].load(x + (j - (W - 1)) * x_step);
     }
-    if (kHasSeqIdx) {
+    int t = begin;
+    Channels ahead[kBatch];
+    if (t + kBatch <= end) {
 #pragma unroll
-      for (int j = 0; j < W - 1; ++j) {
-        sequence[j] = seq_idx[max(begin - (W - 1) + j, 0) * p.seq_stride[1]];
+      for (int u = 0; u < kBatch; ++u) ahead[u].load(x + u * x_step);
+    }
+    load_weights(p, channel, walk.weight, walk.bias);
+    if (silu) scale_weights(walk.weight, walk.bias);
+#pragma unroll
+    for (int j = 0; j < W - 1; ++j) {
+      before[j].unpack(walk.window[j]);
+      if (kHasSeqIdx) walk.sequence[j] = seq_idx[max(begin - (W - 1) + j, 0) * p.seq_stride[1]];
+    }
+    // The launcher keeps tiles longer than W - 1: what lies before the first is all states.
+    if (begin == 0 && p.initial_states != nullptr) {
+      load_states<T, W, K>(p, batch, channel, walk.window);
+    }
+    if (t + kBatch <= end) {
+      // Batches, the next one's loads ahead of this one's sums; of the last, its own once more.
+#pragma unroll 1
+      for (; t + kBatch <= end; t += kBatch) {
+        Channels inputs[kBatch];
+        int current[kBatch];
+#pragma unroll
+        for (int u = 0; u < kBatch; ++u) inputs[u] = ahead[u];
+        if (t + 2 * kBatch <= end) x += kBatch * x_step;
+#pragma unroll
+        for (int u = 0; u < kBatch; ++u) {
+          ahead[u].load(x + u * x_step);
+          if (kHasSeqIdx) current[u] = seq_idx[(t + u) * p.seq_stride[1]];
+        }
+#pragma unroll
+        for (int u = 0; u < kBatch; ++u) {
+          walk.step(silu, inputs[u], current[u]).store(out);
+          out += out_step;
+        }
       }
+      x += kBatch * x_step;
     }
 #pragma unroll 1
-    for (int base = begin; base < end; base += kBatch) {
-      Channels chunk[kBatch];
-      int current[kBatch];
-#pragma unroll
-      for (int u = 0; u < kBatch; ++u) {
-        if (base + u < end) {
-          chunk[u].load(x + (base + u) * p.x_stride[2]);
-          if (kHasSeqIdx) current[u] = seq_idx[(base + u) * p.seq_stride[1]];
-        }
-      }
-#pragma unroll
-      for (int u = 0; u < kBatch; ++u) {
-        if (base + u >= end) break;
-        float now[K];
-        float y[K];
-        chunk[u].unpack(now);
-#pragma unroll
-        for (int k = 0; k < K; ++k) y[k] = bias[k];
-#pragma unroll
-        for (int j = 0; j < W - 1; ++j) {
-          if (!kHasSeqIdx || sequence[j] == current[u]) {
-#pragma unroll
-            for (int k = 0; k < K; ++k) y[k] += weight[j][k] * window[j][k];
-          }
-        }
-#pragma unroll
-        for (int k = 0; k < K; ++k) y[k] += weight[W - 1][k] * now[k];
-        if (p.silu != 0) {
-#pragma unroll
-          for (int k = 0; k < K; ++k) y[k] = scaled_silu(y[k]);
-        }
-        if (kHasSeqIdx && current[u] < 0) {
-#pragma unroll
-          for (int k = 0; k < K; ++k) y[k] = 0.0f;
-        }
-        Channels result;
-        result.pack(y);
-        result.store(out + (base + u) * p.out_stride[2]);
-#pragma unroll
-        for (int j = 0; j + 1 < W - 1; ++j) {
-#pragma unroll
-          for (int k = 0; k < K; ++k) window[j][k] = window[j + 1][k];
-          if (kHasSeqIdx) sequence[j] = sequence[j + 1];
-        }
-#pragma unroll
-        for (int k = 0; k < K; ++k) window[W - 2][k] = now[k];
-        if (kHasSeqIdx) sequence[W - 2] = current[u];
-      }
+    for (; t < end; ++t) {
+      Channels input;
+      input.load(x);
+      const int current = kHasSeqIdx ? seq_idx[t * p.seq_stride[1]] : 0;
+      walk.step(silu, input, current).store(out);
+      x += x_step;
+      out += out_step;
     }
     if (p.final_states != nullptr && tile + 1 == static_cast<uint32>(p.tiles)) {
 #pragma unroll 1
@@ -277,16 +314,16 @@ __device__ __forceinline__ void forward_any(const Conv1dForwardParams& p) {
 
 // The instances: three types, three widths. (Names: ssm_conv1d_forward_<kernel>_<type>_w<width>.)
 #define SSM_WIDTH(T, name, W)                                                                  \
-  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_rows_##name##_w##W(     \
+  extern "C" __global__ __launch_bounds__(128, SSM_FR) void ssm_conv1d_forward_rows_##name##_w##W(     \
       const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
     ssm::forward_rows<T, W>(p);                                                                \
   }                                                                                            \
-  extern "C" __global__ __launch_bounds__(128, 4) void                                         \
+  extern "C" __global__ __launch_bounds__(128, SSM_FC) void                                         \
   ssm_conv1d_forward_channels_##name##_w##W(                                                   \
       const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
     ssm::forward_channel_last<T, W, false>(p);                                                 \
   }                                                                                            \
-  extern "C" __global__ __launch_bounds__(128, 4) void                                         \
+  extern "C" __global__ __launch_bounds__(128, SSM_FC) void                                         \
   ssm_conv1d_forward_packed_##name##_w##W(                                                     \
       const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
     ssm::forward_channel_last<T, W, true>(p);                                                  \

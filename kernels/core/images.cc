@@ -22,7 +22,8 @@ namespace ssm {
 namespace {
 
 ssm_image table[kMaxImages];
-uint64_t hashes[kMaxImages];
+PackHeader headers[kMaxImages];
+const uint8_t* stored_images[kMaxImages];
 char units[kMaxImages][kPackUnitBytes];
 int table_size = 0;
 std::atomic<bool> table_ready{false};
@@ -31,7 +32,7 @@ SpinLock table_lock;
 // The hash the embedded images of a unit have; 0 where there are none.
 uint64_t embedded_hash(const char* unit) {
   for (int i = 0; i < table_size; ++i) {
-    if (table[i].local == 0 && strcmp(table[i].unit, unit) == 0) return hashes[i];
+    if (table[i].local == 0 && strcmp(table[i].unit, unit) == 0) return headers[i].source_hash;
   }
   return 0;
 }
@@ -39,14 +40,15 @@ uint64_t embedded_hash(const char* unit) {
 void add_pack(const uint8_t* pack, size_t size, bool local) {
   size_t offset = 0;
   PackHeader header;
-  const uint8_t* image = nullptr;
-  while (table_size < kMaxImages && next_record(pack, size, &offset, &header, &image)) {
+  const uint8_t* stored = nullptr;
+  while (table_size < kMaxImages && next_record(pack, size, &offset, &header, &stored)) {
     if (local) {
       const uint64_t expected = embedded_hash(header.unit);
       if (expected != 0 && expected != header.source_hash) continue;
     }
     memcpy(units[table_size], header.unit, kPackUnitBytes);
-    hashes[table_size] = header.source_hash;
+    headers[table_size] = header;
+    stored_images[table_size] = stored;
     ssm_image& entry = table[table_size];
     entry.unit = units[table_size];
     entry.kind = static_cast<int32_t>(header.kind);
@@ -55,7 +57,7 @@ void add_pack(const uint8_t* pack, size_t size, bool local) {
     entry.ptx_isa = static_cast<int32_t>(header.ptx_isa);
     entry.local = local ? 1 : 0;
     entry.unused = 0;
-    entry.data = image;
+    entry.data = nullptr;
     entry.size_bytes = header.size_bytes;
     ++table_size;
   }
@@ -76,7 +78,6 @@ void add_local_pack() {
   if (file < 0) return;
   const off_t size = lseek(file, 0, SEEK_END);
   if (size > 0 && size < (off_t{256} << 20)) {
-    // Aligned as the driver wants an ELF image to be.
     void* memory = nullptr;
     if (posix_memalign(&memory, 64, static_cast<size_t>(size)) == 0) {
       auto* bytes = static_cast<uint8_t*>(memory);
@@ -109,6 +110,27 @@ const ssm_image* images(int* count) {
   return table;
 }
 
+ssm_image load_image(int index) {
+  LockGuard guard(table_lock);
+  ssm_image& entry = table[index];
+  if (entry.data == nullptr) {
+    void* memory = nullptr;
+    // 64: as the driver wants an ELF image to be aligned. Kept for the life of the process.
+    if (posix_memalign(&memory, 64, static_cast<size_t>(entry.size_bytes)) == 0) {
+      auto* image = static_cast<uint8_t*>(memory);
+      bool ok = unpack_image(headers[index], stored_images[index], image);
+      // PTX is handed to the driver as text.
+      if (entry.kind == SSM_PTX && image[entry.size_bytes - 1] != 0) ok = false;
+      if (ok) {
+        entry.data = image;
+      } else {
+        free(memory);
+      }
+    }
+  }
+  return entry;
+}
+
 }  // namespace ssm
 
 int32_t ssm_image_count(void) {
@@ -119,12 +141,14 @@ int32_t ssm_image_count(void) {
 
 ssm_status ssm_image_info(int32_t index, ssm_image* image) {
   int count = 0;
-  const ssm_image* images = ssm::images(&count);
+  ssm::images(&count);
   if (index < 0 || index >= count) {
     return ssm::fail(SSM_INVALID_ARGUMENT, "index: %d, expected 0 to %d", index, count - 1);
   }
-  *image = images[index];
-  return SSM_OK;
+  *image = ssm::load_image(index);
+  if (image->data != nullptr) return SSM_OK;
+  return ssm::fail(SSM_NO_IMAGE, "image %d of %s: damaged, or no memory for %llu bytes", index,
+                   image->unit, static_cast<unsigned long long>(image->size_bytes));
 }
 
 ssm_status ssm_choose_image(const char* unit, int32_t sm, int32_t driver_version, int32_t* index,

@@ -125,8 +125,10 @@ ssm_status load_unit(const Driver& driver, Device* device, const char* unit, Cud
   const ssm_status status = ssm_choose_image(unit, device->facts.sm, device->facts.driver_version,
                                              &index, reason, sizeof reason);
   if (status != SSM_OK) return status;
-  int count = 0;
-  const ssm_image& image = images(&count)[index];
+  const ssm_image image = load_image(index);
+  if (image.data == nullptr) {
+    return fail(SSM_NO_IMAGE, "%s: its image is damaged, or there is no memory for it", unit);
+  }
   const CudaResult result = driver.module_load_data(module, image.data);
   if (result != 0) {
     const char* text = nullptr;

@@ -1,7 +1,8 @@
-// The image pack: a sequence of records, each a 128-byte little-endian header and the image's bytes
-// padded with zeros to 16. Packs may be joined with `cat`. Written by kernels/compile, embedded in
-// libssm_kernels.so at build time, or laid beside it as local_images.pack by `ssmend kernels
-// build`.
+// The image pack: a sequence of records, each a 128-byte little-endian header and the image's
+// stored bytes, padded with zeros to 16. Images are stored compressed (the LZ4 block format), which
+// makes the library a third of its size; one is unpacked when it is first wanted. Packs may be
+// joined with `cat`. Written by kernels/compile, embedded in libssm_kernels.so at build time, or
+// laid beside it as local_images.pack by `ssmend kernels build`.
 #pragma once
 
 #include <cstddef>
@@ -18,17 +19,22 @@ struct PackHeader {
   char unit[kPackUnitBytes];  // NUL-terminated
   uint32_t kind;              // ssm_image_kind
   uint32_t sm;
-  uint32_t compiler;  // 11080
-  uint32_t ptx_isa;   // 78; 0 for a cubin
-  uint64_t size_bytes;
-  uint64_t source_hash;  // FNV-1a over the unit's sources: parameters of another version differ
-  uint8_t reserved[48];
+  uint32_t compiler;      // 11080
+  uint32_t ptx_isa;       // 78; 0 for a cubin
+  uint64_t size_bytes;    // of the image itself
+  uint64_t source_hash;   // FNV-1a over the unit's sources: parameters of another version differ
+  uint64_t stored_bytes;  // of the compressed image; size_bytes where it is not compressed
+  uint8_t reserved[40];
 };
 static_assert(sizeof(PackHeader) == kPackHeaderBytes, "the pack format");
 
 // Reads the record at *offset of a pack of `size` bytes and moves *offset past it. False, and an
-// unchanged offset, at the end and at a record that is cut short or malformed.
+// unchanged offset, at the end and at a record that is cut short or malformed. *stored: its bytes.
 bool next_record(const uint8_t* pack, size_t size, size_t* offset, PackHeader* header,
-                 const uint8_t** image);
+                 const uint8_t** stored);
+
+// Unpacks a record's stored bytes into `image`, of header.size_bytes. False where they are no block
+// of exactly that size; nothing is read or written outside of either.
+bool unpack_image(const PackHeader& header, const uint8_t* stored, uint8_t* image);
 
 }  // namespace ssm

@@ -48,7 +48,7 @@ def images(packs):
         offset = 0
         while offset + HEADER_BYTES <= len(data):
             unit = data[offset + 8 : offset + 48].split(b"\0")[0].decode()
-            kind, sm, compiler, _, size = struct.unpack_from("<IIIIQ", data, offset + 48)
+            kind, sm, compiler, _, _, _, stored = struct.unpack_from("<IIIIQQQ", data, offset + 48)
             result.append(
                 {
                     "unit": unit,
@@ -57,7 +57,7 @@ def images(packs):
                     "compiler": f"{compiler // 1000}.{compiler % 1000 // 10}",
                 }
             )
-            offset += HEADER_BYTES + (size + 15) // 16 * 16
+            offset += HEADER_BYTES + (stored + 15) // 16 * 16
     return result
 
 

@@ -12,6 +12,7 @@ _MODULES = {
     "causal_conv1d_update": "conv1d",
     "mamba_inner_fn": "scan",
     "selective_scan_fn": "scan",
+    "selective_state_update": "scan",
 }
 __all__ = sorted(_MODULES)
 

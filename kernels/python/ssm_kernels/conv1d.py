@@ -30,16 +30,15 @@ def _new_states(x, weight):
 
 class _CausalConv1d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, seq_idx, initial_states, final_states, silu):
+    def forward(ctx, x, weight, bias, seq_idx, initial_states, final_states, wanted, silu):
+        if wanted and final_states is None:
+            final_states = _new_states(x, weight)
         out = _native.causal_conv1d_fwd(
             x, weight, bias, seq_idx, initial_states, final_states, silu
         )
         ctx.save_for_backward(x, weight, bias, seq_idx, initial_states)
         ctx.silu = silu
-        if final_states is None:
-            return out
-        ctx.mark_dirty(final_states)
-        return out, final_states
+        return out if final_states is None else (out, final_states)
 
     @staticmethod
     def backward(ctx, dout, dfinal_states=None):
@@ -56,7 +55,7 @@ class _CausalConv1d(torch.autograd.Function):
             initial_states is not None and ctx.needs_input_grad[4],
             ctx.silu,
         )
-        return dx, dweight, dbias, None, dinitial, None, None
+        return dx, dweight, dbias, None, dinitial, None, None, None
 
 
 def _wants_gradient(*tensors):
@@ -86,15 +85,13 @@ def causal_conv1d_fn(
         return _compiled_fn(
             x, weight, bias, seq_idx, initial_states, return_final_states, final_states_out, silu
         )
-    final_states = None
-    if return_final_states:
-        final_states = final_states_out
-        if final_states is None:
-            final_states = _new_states(x, weight)
+    final_states = final_states_out if return_final_states else None
     if _wants_gradient(x, weight, bias, initial_states):
         return _CausalConv1d.apply(
-            x, weight, bias, seq_idx, initial_states, final_states, silu
+            x, weight, bias, seq_idx, initial_states, final_states, return_final_states, silu
         )
+    if return_final_states and final_states is None:
+        final_states = _new_states(x, weight)
     out = _native.causal_conv1d_fwd(
         x, weight, bias, seq_idx, initial_states, final_states, silu
     )

@@ -90,6 +90,51 @@ def selective_scan_fn(
     return (out, last_state) if return_last_state else out
 
 
+def selective_state_update(
+    state,
+    x,
+    dt,
+    A,
+    B,
+    C,
+    D=None,
+    z=None,
+    dt_bias=None,
+    dt_softplus=False,
+    state_batch_indices=None,
+):
+    """One decode step; state is advanced in place.
+
+    state: (batch, dim, states) or (batch, heads, dim, states); x, dt, z: (batch, [heads,] dim)
+    A: ([heads,] dim, states); B, C: (batch, [groups,] states); D, dt_bias: ([heads,] dim)
+    state_batch_indices: (batch,) int32, the state's row; a negative one gives zeros
+    Returns out as x.
+    """
+    if state.dim() == 4:
+        if B.dim() == 2:
+            B, C = B.unsqueeze(1), C.unsqueeze(1)
+        return _native.state_update(
+            state, x, dt, A, B, C, D, z, dt_bias, bool(dt_softplus), state_batch_indices
+        )
+
+    def one_head(tensor, dimension):
+        return None if tensor is None else tensor.unsqueeze(dimension)
+
+    return _native.state_update(
+        state.unsqueeze(1),
+        x.unsqueeze(1),
+        dt.unsqueeze(1),
+        A.unsqueeze(0),
+        one_head(B, 1) if B.dim() == 2 else B,
+        one_head(C, 1) if C.dim() == 2 else C,
+        one_head(D, 0),
+        one_head(z, 1),
+        one_head(dt_bias, 0),
+        bool(dt_softplus),
+        state_batch_indices,
+    ).squeeze(1)
+
+
 def mamba_inner_fn(
     xz,
     conv1d_weight,
