@@ -85,6 +85,18 @@ Environment of_site_directory(const Disk& disk, const std::string& directory,
   return environment;
 }
 
+// An environment of which no import directory can be listed: nothing may be said of it, least of
+// all that nothing is wrong.
+Result<void> readable(const Disk& disk, const Environment& environment) {
+  Result<void> answer;
+  for (const std::string& directory : environment.site_directories) {
+    const Result<std::vector<DirectoryEntry>> entries = disk.list(directory);
+    if (entries.ok()) return {};
+    answer = Error(entries.error());
+  }
+  return answer;
+}
+
 Result<std::string> absolute(const std::string& path, const EnvironmentRequest& request) {
   if (!path.empty() && path.front() == '/') return normal_path(path);
   if (request.working_directory.empty()) return Error(printable(path) + ": not an absolute path");
@@ -117,7 +129,10 @@ Result<std::vector<Environment>> one_python(const Disk& disk, const std::string&
   }
   Result<FoundInterpreter> found = find_interpreter(disk, *whole);
   if (!found.ok()) return std::move(found).error().with_context(how_found + ": no environment");
-  return std::vector<Environment>{complete(disk, std::move(*found), request, how_found)};
+  Environment environment = complete(disk, std::move(*found), request, how_found);
+  Result<void> listed = readable(disk, environment);
+  if (!listed.ok()) return std::move(listed).error().with_context(how_found + ": cannot be read");
+  return std::vector<Environment>{std::move(environment)};
 }
 
 Result<std::vector<Environment>> every_environment(const Disk& disk,

@@ -251,7 +251,9 @@ Result<FoundInterpreter> find_interpreter(const Disk& disk, const std::string& p
                      ? EnvironmentKind::kConda
                      : EnvironmentKind::kSystem;
   }
-  if (python.executable.empty() && config_path.empty() && python.standard_library.empty()) {
+  // A folder is an environment by what lies in it; one found further up is somebody else's.
+  if (python.executable.empty() && config_path.empty() &&
+      (python.standard_library.empty() || python.base_prefix != normal_path(folder))) {
     return Error(printable(path) + ": no bin/python3, no pyvenv.cfg and no lib/pythonX.Y in it");
   }
   if (python.executable.empty() && found.problems.empty()) {

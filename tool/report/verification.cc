@@ -91,6 +91,7 @@ std::string ok_line(const CheckOutcome& outcome, const TextStyle& style) {
   const std::string right = numbers.empty() ? shown(outcome.compared, style) : numbers;
   std::string line = fmt::format("{:<{}}  {:<34}", shown(outcome.name, style), kNameWidth, right);
   if (outcome.seconds > 0) line += fmt::format("{:>10}", duration(outcome.seconds));
+  if (!outcome.rate.empty()) line += "  " + outcome.rate;
   while (!line.empty() && line.back() == ' ') line.pop_back();
   return painted("32", "ok", style) + "    " + fold(line, 4096, 6, 6) + "\n";
 }
@@ -114,6 +115,7 @@ Json outcome_json(const CheckOutcome& outcome) {
   json["error"] = outcome.error ? Json(*outcome.error) : Json(nullptr);
   json["limit"] = outcome.limit ? Json(*outcome.limit) : Json(nullptr);
   json["seconds"] = outcome.seconds;
+  json["rate"] = outcome.rate;
   if (outcome.state == State::kWrong) {
     json["case"] = outcome.case_text;
     json["part"] = outcome.part;

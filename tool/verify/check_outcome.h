@@ -24,6 +24,7 @@ struct CheckOutcome {
       error;  // worst of the check; empty where it is no number, or none was taken
   std::optional<double> limit;
   double seconds = 0;
+  std::string rate;  // "2740 GB/s"; empty where it was not taken
 
   // Of kWrong: the case, and where its first bad element lies.
   std::string case_text;  // "float16, 2x151x64"
