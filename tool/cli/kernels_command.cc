@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/text.h"
 #include "cli/command.h"
@@ -50,29 +51,32 @@ int run_list(const KernelsOptions& options) {
     for (const PayloadComponent& component : payload.components) {
       if (!component.is_shared()) modules.push_back(component.provides_module);
     }
-    std::map<std::string, std::set<std::string>> units;
-    for (const PayloadImage& image : payload.images) {
-      units[image.unit].insert((image.kind == "ptx" ? "compute_" : "sm_") +
-                               std::to_string(image.sm));
+    std::map<std::string, std::vector<std::string>> units;
+    std::vector<PayloadImage> images = payload.images;
+    std::sort(images.begin(), images.end(), [](const PayloadImage& a, const PayloadImage& b) {
+      return std::tie(a.kind, a.sm) < std::tie(b.kind, b.sm);
+    });
+    for (const PayloadImage& image : images) {
+      units[image.unit].push_back((image.kind == "ptx" ? "compute_" : "sm_") +
+                                  std::to_string(image.sm));
     }
     if (options.json) {
-      json images = json::object();
-      for (const auto& [unit, names] : units) images[unit] = names;
+      json by_unit = json::object();
+      for (const auto& [unit, names] : units) by_unit[unit] = names;
       all.push_back(json{{"name", payload.name},
                          {"version", payload.version},
                          {"machine", payload.machine},
                          {"glibc", payload.glibc_min},
                          {"python", payload.python_min},
                          {"modules", modules},
-                         {"images", images}});
+                         {"images", by_unit}});
       continue;
     }
     print(fmt::format("{} {}  {}  glibc {} or newer, Python {} or newer\n", payload.name,
                       payload.version, payload.machine, payload.glibc_min, payload.python_min));
     for (const std::string& module : modules) print("  module  " + module + "\n");
     for (const auto& [unit, names] : units) {
-      print("  images  " + unit + ": " +
-            join(std::vector<std::string>(names.begin(), names.end()), " ") + "\n");
+      print("  images  " + unit + ": " + join(names, " ") + "\n");
     }
   }
   if (options.json) print(to_text(json{{"schema", "ssmend-kernels/1"}, {"kernels", all}}));

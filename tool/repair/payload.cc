@@ -35,13 +35,15 @@ int compiler_number(const json& image) {
   return std::stoi(parts[0]) * 1000 + std::stoi(parts[1]) * 10;
 }
 
-// "7.8" of `.version 7.8`: 78.
-int ptx_isa_of(const json& image) {
-  if (!image.contains("ptx_isa")) return 0;
-  if (image.at("ptx_isa").is_number_integer()) return image.at("ptx_isa").get<int>();
-  std::string text = image.at("ptx_isa").get<std::string>();
-  std::erase(text, '.');
-  return is_all_digits(text) && text.size() <= 3 ? std::stoi(text) : 0;
+// The PTX version that an NVRTC writes, from the release history in the PTX manual: 11.8
+// writes 7.8, 12.0 to 12.5 write 8.0 to 8.5, 12.6 writes 8.5, from 12.7 on one more, 13.n
+// writes 9.n.
+int ptx_isa_of(const PayloadImage& image) {
+  if (image.kind != "ptx" || image.compiler < 11000) return 0;
+  const int major = image.compiler / 1000;
+  int minor = image.compiler % 1000 / 10;
+  if (major == 12 && minor >= 6) --minor;
+  return (major - 4) * 10 + minor;
 }
 
 Result<Payload> read_manifest(const json& manifest, const std::string& path) {
@@ -72,7 +74,7 @@ Result<Payload> read_manifest(const json& manifest, const std::string& path) {
       image.kind = each.value("kind", "cubin");
       image.sm = each.value("sm", 0);
       image.compiler = compiler_number(each);
-      image.ptx_isa = ptx_isa_of(each);
+      image.ptx_isa = ptx_isa_of(image);
       image.size_bytes = each.value("size_bytes", uint64_t{0});
       payload.images.push_back(std::move(image));
     }

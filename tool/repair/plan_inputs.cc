@@ -35,21 +35,24 @@ bool is_answered_by_drop_in(std::string_view code) {
 std::vector<std::pair<std::string, std::vector<std::string>>> modules_to_install(
     const Inspection& inspection, const std::vector<std::string>& only) {
   std::vector<std::pair<std::string, std::vector<std::string>>> modules;
+  bool reason = false;
   for (const Finding& finding : inspection.findings) {
-    if (finding.severity == Severity::kNote || !is_answered_by_drop_in(finding.code)) continue;
+    if (!is_answered_by_drop_in(finding.code)) continue;
     if (!only.empty() && std::find(only.begin(), only.end(), finding.code) == only.end()) {
       continue;
     }
     const std::string module = module_of(inspection, finding);
     if (module.empty()) continue;
-    // A warning about a file that nobody needs is not worth a module.
-    const bool missing = finding.code == "module-missing";
-    if (finding.severity != Severity::kError && !missing) continue;
+    // What is only noted (an optional module is not there) comes along with what is broken, and is
+    // no reason for a change by itself; a warning about a file that nobody needs is none at all.
+    if (finding.severity != Severity::kError && finding.code != "module-missing") continue;
+    reason = reason || finding.severity != Severity::kNote;
     auto known = std::find_if(modules.begin(), modules.end(),
                               [&](const auto& each) { return each.first == module; });
     if (known == modules.end()) known = modules.insert(modules.end(), {module, {}});
     known->second.push_back(finding.code);
   }
+  if (!reason) modules.clear();
   return modules;
 }
 

@@ -235,6 +235,14 @@ class Planner {
     const EnvironmentFiles files(overlay_, sites);
     PatchFacts facts = patch_facts_of(*now);
     facts.files = &files;
+    for (const auto& [module, contract] : now->contracts) {
+      if (!contract.accepts_every_contract) continue;
+      // Any contract is right for it; the newest is what the rules lead to.
+      const std::optional<PatchFacts> newest = facts_of_contract(request_.rules, "F");
+      if (newest && newest->binaries.count(module) != 0) {
+        facts.binaries[module] = newest->binaries.at(module);
+      }
+    }
     plan_.patches = plan_patches(overlay_, request_.rules, facts,
                                  environment_targets(overlay_, request_.rules, sites));
     for (FilePatch& patch : plan_.patches) {
