@@ -8,20 +8,22 @@ void IndexedFile::build_index() {
   uint32_t size = 4;
   while (size < count * 2) size *= 2;
   mask_ = size - 1;
-  table_.assign(size, 0);
+  table_.assign(size, Slot());
   for (uint32_t i = 0; i < count; ++i) {
     uint32_t slot = facts.defined[i].gnu_hash & mask_;
-    while (table_[slot] != 0) slot = (slot + 1) & mask_;
-    table_[slot] = i + 1;
+    while (table_[slot].number != 0) slot = (slot + 1) & mask_;
+    table_[slot] = {facts.defined[i].gnu_hash, i + 1};
   }
 }
 
 IndexedFile::Match IndexedFile::find(const Wanted& wanted, bool named_by_version_file) const {
   if (table_.empty()) return Match::kNone;
   int defaults = 0;
-  for (uint32_t slot = wanted.gnu_hash & mask_; table_[slot] != 0; slot = (slot + 1) & mask_) {
-    const ElfSymbol& symbol = facts.defined[table_[slot] - 1];
-    if (symbol.gnu_hash != wanted.gnu_hash || symbol.name != wanted.name) continue;
+  for (uint32_t slot = wanted.gnu_hash & mask_; table_[slot].number != 0;
+       slot = (slot + 1) & mask_) {
+    if (table_[slot].gnu_hash != wanted.gnu_hash) continue;
+    const ElfSymbol& symbol = facts.defined[table_[slot].number - 1];
+    if (symbol.name != wanted.name) continue;
     if (!facts.has_symbol_versions) {
       if (!wanted.version.empty() && named_by_version_file) return Match::kAbort;
       return Match::kYes;

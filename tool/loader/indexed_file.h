@@ -28,7 +28,13 @@ struct IndexedFile {
   void build_index();
 
  private:
-  std::vector<uint32_t> table_;  // symbol number + 1 by hash, open addressing; 0 is empty
+  // Open addressing by hash. The hash lies beside the number, so that a question for a name that is
+  // not here, which is what most are, touches one cache line and no symbol.
+  struct Slot {
+    uint32_t gnu_hash = 0;
+    uint32_t number = 0;  // of the symbol, plus one; 0: empty
+  };
+  std::vector<Slot> table_;
   uint32_t mask_ = 0;
 };
 
