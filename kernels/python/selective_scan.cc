@@ -10,6 +10,7 @@ constexpr int64_t kChunk = 2048;
 
 ssm_status (*forward)(const ssm_scan_forward_args*) = nullptr;
 ssm_status (*backward)(const ssm_scan_backward_args*) = nullptr;
+ssm_status (*update)(const ssm_scan_update_args*) = nullptr;
 ssm_status (*workspace_bytes)(const ssm_scan_backward_args*, uint64_t*) = nullptr;
 
 // Owns one reference, or none.
@@ -99,7 +100,9 @@ bool open_scan(const char* module) {
   backward = reinterpret_cast<decltype(backward)>(library_function("ssm_scan_backward"));
   workspace_bytes = reinterpret_cast<decltype(workspace_bytes)>(
       library_function("ssm_scan_backward_workspace_bytes"));
-  return forward != nullptr && backward != nullptr && workspace_bytes != nullptr;
+  update = reinterpret_cast<decltype(update)>(library_function("ssm_scan_update"));
+  return update != nullptr && forward != nullptr && backward != nullptr &&
+         workspace_bytes != nullptr;
 }
 
 PyObject* scan_forward(const char* function, const ScanCall& call, bool out_as_delta,
@@ -202,6 +205,30 @@ PyObject* scan_backward(const char* function, const ScanCall& call, PyObject* do
     return nullptr;
   }
   return result.release();
+}
+
+PyObject* scan_update(const char* function, PyObject* arguments) {
+  if (!count_is(function, arguments, 11)) return nullptr;
+  const auto at = [&](Py_ssize_t i) { return PyTuple_GetItem(arguments, i); };  // borrowed
+  ssm_scan_update_args args = {};
+  bool softplus = false;
+  if (!read_tensor(at(0), "state", false, &args.state) ||
+      !read_tensor(at(1), "x", false, &args.x) || !read_tensor(at(2), "dt", false, &args.dt) ||
+      !read_tensor(at(3), "A", false, &args.A) || !read_tensor(at(4), "B", false, &args.B) ||
+      !read_tensor(at(5), "C", false, &args.C) || !read_tensor(at(6), "D", true, &args.D) ||
+      !read_tensor(at(7), "z", true, &args.z) ||
+      !read_tensor(at(8), "dt_bias", true, &args.dt_bias) ||
+      !read_bool(at(9), "dt_softplus", &softplus) ||
+      !read_tensor(at(10), "state_indices", true, &args.state_indices)) {
+    return nullptr;
+  }
+  args.softplus = softplus ? 1 : 0;
+  Ref out(like_sizes(args.x, -1, at(1)));
+  if (out.get() == nullptr || !read_tensor(out.get(), "out", false, &args.out) ||
+      !current_queue(args.x.device, &args.queue) || failed(update(&args), function)) {
+    return nullptr;
+  }
+  return out.release();
 }
 
 }  // namespace py

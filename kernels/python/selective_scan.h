@@ -16,8 +16,8 @@ struct ScanCall {
 // Opens the library for `module`; false with an exception set.
 bool open_scan(const char* module);
 
-// [out, x] or [out, x, out_z]. With `own_out` out has the layout of delta (mamba's contract), else
-// of a new (batch, dim, length) tensor, float32 where out_float.
+// [out, x] or [out, x, out_z]. With `out_as_delta` out has the layout of delta (mamba's contract),
+// else of a new (batch, dim, length) tensor, float32 where out_float.
 PyObject* scan_forward(const char* function, const ScanCall& call, bool out_as_delta,
                        bool out_float);
 
@@ -25,6 +25,10 @@ PyObject* scan_forward(const char* function, const ScanCall& call, bool out_as_d
 // `dz` may be None or a tensor to fill.
 PyObject* scan_backward(const char* function, const ScanCall& call, PyObject* dout, PyObject* x,
                         PyObject* out, PyObject* dz, bool want_out_z);
+
+// (state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_indices) -> out; ssm_scan.h has the
+// shapes.
+PyObject* scan_update(const char* function, PyObject* arguments);
 
 // TypeError for another number of arguments than `expected`.
 bool count_is(const char* function, PyObject* arguments, Py_ssize_t expected);

@@ -21,6 +21,11 @@ PyObject* bwd(PyObject*, PyObject* arguments) {
                                 recompute);
 }
 
+// Beyond the package's own binary: what mamba_ssm does with Triton.
+PyObject* state_update(PyObject*, PyObject* arguments) {
+  return ssm::py::scan_update("selective_scan_cuda.state_update", arguments);
+}
+
 PyMethodDef methods[] = {
     {"fwd", fwd, METH_VARARGS,
      "ssm-contract: fwd 9\n"
@@ -29,6 +34,9 @@ PyMethodDef methods[] = {
      "ssm-contract: bwd 14\n"
      "(u, delta, A, B, C, D, z, delta_bias, dout, x, out, dz, delta_softplus, recompute_out_z)\n"
      " -> [du, ddelta, dA, dB, dC, dD, ddelta_bias] + [dz] with z + [out_z] if recomputed"},
+    {"state_update", state_update, METH_VARARGS,
+     "ssm-contract: state_update 11\n"
+     "(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_indices) -> out"},
     {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef definition = {PyModuleDef_HEAD_INIT,

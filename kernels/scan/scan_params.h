@@ -83,6 +83,25 @@ struct ScanFinishParams {
   ScanSum sums[5];  // one a value of blockIdx.y
 };
 
+// A strided tensor of a type known at run time; strides of absent leading dimensions are 0.
+struct ScanView {
+  void* data;
+  long long stride[4];
+  int dtype;  // DType
+};
+
+// One decode step: state (batch, heads, dim, states) moves on in place.
+struct ScanUpdateParams {
+  ScanView state;          // batch (or any number with `rows`), heads, dim, states
+  ScanView x, dt, z, out;  // batch, heads, dim
+  ScanView A;              // heads, dim, states
+  ScanView B, C;           // batch, groups, states
+  ScanView D, dt_bias;     // heads, dim
+  const int* rows;         // null, or the state's row of each batch; negative: out is 0
+  int batch, heads, dim, states, group_heads;
+  int softplus;
+};
+
 struct ScanClearParams {
   float* data;
   long long count;

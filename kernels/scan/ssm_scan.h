@@ -68,6 +68,24 @@ SSM_API ssm_status ssm_scan_backward(const ssm_scan_backward_args* args);
 SSM_API ssm_status ssm_scan_backward_workspace_bytes(const ssm_scan_backward_args* args,
                                                      uint64_t* bytes);
 
+/* One decode step of H heads of D channels (H = 1 for Mamba's first version): the state is advanced
+ * in place. Every tensor may be of any of the three types and of any strides, 0 among them. */
+typedef struct ssm_scan_update_args {
+  ssm_tensor state;         /* B (or any number with state_indices), H, D, N */
+  ssm_tensor x, dt;         /* B, H, D */
+  ssm_tensor A;             /* H, D, N */
+  ssm_tensor B, C;          /* B, G, N; G divides H */
+  ssm_tensor D;             /* H, D; optional */
+  ssm_tensor z;             /* B, H, D; optional */
+  ssm_tensor dt_bias;       /* H, D; optional */
+  ssm_tensor state_indices; /* B int32; optional: the state's row; a negative one gives zeros */
+  ssm_tensor out;           /* B, H, D; written */
+  int32_t softplus;
+  ssm_queue queue;
+} ssm_scan_update_args;
+
+SSM_API ssm_status ssm_scan_update(const ssm_scan_update_args* args);
+
 #ifdef __cplusplus
 }
 #endif

@@ -109,6 +109,51 @@ def check_graph(module):
         expect("graph gradients", error(a, b.double()), 1e-3)
 
 
+def check_update(functions):
+    generator = torch.Generator("cuda").manual_seed(13)
+
+    def randn(*sizes):
+        return torch.randn(*sizes, generator=generator, device="cuda")
+
+    batch, dim, states = 3, 40, 16
+    for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 1.5e-3)):
+        state, A = randn(batch, dim, states), -torch.rand(dim, states, device="cuda")
+        x, dt, z = (randn(batch, dim).to(dtype) for _ in range(3))
+        B, C = (randn(batch, states).to(dtype) for _ in range(2))
+        D, bias = randn(dim), randn(dim)
+        wide = F.softplus(dt.double() + bias.double())
+        wanted = state.double() * torch.exp(wide[..., None] * A.double())
+        wanted += (wide * x.double())[..., None] * B.double()[:, None]
+        out = (wanted * C.double()[:, None]).sum(-1) + D.double() * x.double()
+        out *= F.silu(z.double())
+        found = functions.selective_state_update(state, x, dt, A, B, C, D, z, bias, True)
+        expect(f"update {dtype}", error(found, out), limit)
+        expect(f"update state {dtype}", error(state, wanted), 1e-5)
+    # Mamba2: heads that share a step size and a decay, two groups, states by index.
+    heads, dim = 4, 24
+    state = randn(5, heads, dim, states)
+    before = state.double()
+    x, z = randn(batch, heads, dim), randn(batch, heads, dim)
+    dt = randn(batch, heads)[..., None].expand(-1, -1, dim)
+    A = -torch.rand(heads, device="cuda")[:, None, None].expand(-1, dim, states)
+    B, C = randn(batch, 2, states), randn(batch, 2, states)
+    rows = torch.tensor([4, -1, 0], device="cuda", dtype=torch.int32)
+    found = functions.selective_state_update(
+        state, x, dt, A, B, C, None, z, None, True, state_batch_indices=rows
+    )
+    for b, row in enumerate(rows.tolist()):
+        if row < 0:
+            expect("update skipped row", found[b].abs().max().item(), 0.0)
+            continue
+        step = F.softplus(dt[b].double())
+        spread = [factor[b].double().repeat_interleave(2, 0)[:, None] for factor in (B, C)]
+        wanted = before[row] * torch.exp(step[..., None] * A.double())
+        wanted += (step * x[b].double())[..., None] * spread[0]
+        out = (wanted * spread[1]).sum(-1) * F.silu(z[b].double())
+        expect("update heads", error(found[b], out), 1e-5)
+        expect("update heads state", error(state[row], wanted), 1e-5)
+
+
 def check_vmamba(folder):
     core = load_ours(folder, "selective_scan_cuda_core")
     oflex = load_ours(folder, "selective_scan_cuda_oflex")
@@ -173,6 +218,7 @@ def main():
     check_graph(module)
     check_vmamba(folder)
     check_errors(module)
+    check_update(ssm_kernels)
     check_inner(ssm_kernels)
     print(f"{len(failures)} failures")
     return 1 if failures else 0
