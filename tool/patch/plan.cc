@@ -131,7 +131,9 @@ class FilePlanner {
   }
 
   void note(const RuleDecision& decision, const RuleOutcome& outcome, bool first) {
-    if (outcome.state == PatchState::kApplied || outcome.state == PatchState::kAlreadyApplied) {
+    // A rule that finds its work done by the rule before it has no part in the change.
+    bool already = outcome.state == PatchState::kAlreadyApplied && patch_.edits.empty();
+    if (outcome.state == PatchState::kApplied || already) {
       patch_.rules.push_back(decision.rules->id);
     }
     if (first || weight(outcome.state) > weight(patch_.state)) {
