@@ -34,6 +34,13 @@ more: `ssmend explain call-contract`
 )");
 }
 
+TEST(Text, a_long_label_keeps_a_blank_before_its_text) {
+  Finding finding;
+  finding.evidence = {{"looked for it", "x.so"}};
+  EXPECT_NE(render_finding(finding, TextStyle{}).find("   = looked for it: x.so\n"),
+            std::string::npos);
+}
+
 TEST(Text, quiet_is_one_line_a_finding_and_the_summary) {
   TextStyle style;
   style.quiet = true;

@@ -46,7 +46,8 @@ std::string heading(const Finding& finding, const TextStyle& style) {
 }
 
 std::string evidence_line(std::string_view label, std::string_view text, const TextStyle& style) {
-  const std::string left = fmt::format("   = {:<{}}", shown(label, style) + ":", kLabelWidth);
+  std::string left = fmt::format("   = {:<{}}", shown(label, style) + ":", kLabelWidth);
+  if (left.back() != ' ') left += ' ';  // a label that fills its column
   const int column = static_cast<int>(left.size());
   return left + fold(shown(text, style), style.columns, column, column) + "\n";
 }
