@@ -30,7 +30,7 @@ step "conv1d package: autograd and torch.compile" timeout 200 "$python" conv1d_p
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck racecheck; do
     step "compute-sanitizer $tool" timeout 300 compute-sanitizer --tool $tool --error-exitcode 1 \
-      --kernel-name regex:kns=ssm_ "$python" conv1d_check.py --sanitize
+      --kernel-regex kns=ssm_ "$python" conv1d_check.py --sanitize
   done
 else
   echo "== compute-sanitizer: not here, not run"
