@@ -75,8 +75,8 @@ class EnvironmentCase(unittest.TestCase):
                     shutil.copy2(path, site)
         return venv
 
-    def ssmend(self, *arguments, expect=None, **options):
-        argv = [self.ssmend_path, *arguments]
+    def ssmend(self, *arguments, expect=None, prefix=(), **options):
+        argv = [*prefix, self.ssmend_path, *arguments]
         environment = {**os.environ, "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
         for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH"):
             environment.pop(name, None)
