@@ -159,6 +159,14 @@ TEST(Environment, wheel_unpacked_under_a_root_without_an_interpreter) {
   EXPECT_EQ(environment.python.version, "3.10");
   EXPECT_EQ(environment.python.soabi, "cpython-310-aarch64-linux-gnu");
   EXPECT_EQ(environment.python.machine, 183);
+  // The same place found by itself, where it looks like an environment.
+  tree.write("opt/x/lib/python3.10/site-packages/torch-2.5.1.dist-info/METADATA", "Name: torch\n");
+  request.site_packages.clear();
+  const Result<std::vector<Environment>> all = discover_environments(*tree.as_root(), request);
+  ASSERT_TRUE(all.ok());
+  ASSERT_EQ(all->size(), 1U);
+  EXPECT_EQ(all->front().site_directories,
+            std::vector<std::string>{"/opt/x/lib/python3.10/site-packages"});
   ASSERT_EQ(environment.native_files.size(), 2U);
   EXPECT_EQ(environment.native_files[0].module_name, "torch._C");
   EXPECT_EQ(environment.native_files[1].module_name, "");

@@ -61,6 +61,10 @@ Result<Target> open_target(const TargetOptions& options) {
     request.conda_prefix = variable("CONDA_PREFIX");
     request.path_variable = variable("PATH");
     request.home_directory = variable("HOME");
+    request.python_path = variable("PYTHONPATH");
+    request.pyenv_version = variable("PYENV_VERSION");
+    std::array<char, PATH_MAX> here;
+    if (::getcwd(here.data(), here.size()) != nullptr) request.working_directory = here.data();
     target.library_path = variable("LD_LIBRARY_PATH");
   }
   Result<std::vector<Environment>> environments = discover_environments(*target.disk, request);

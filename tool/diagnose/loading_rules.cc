@@ -309,7 +309,9 @@ void judge_all_missing(DiagnoseContext& context, ModuleState& module) {
   if (!waits) return;
   const bool told_already = module.explained;
   module.explained = true;
-  if (told_already || context.torch.loads) return;
+  // Where the system's own libraries are not known, neither is what keeps torch from loading.
+  const bool system_unknown = !context.environment().host.loader.known();
+  if (told_already || context.torch.loads || system_unknown) return;
   // Everything it needs is in torch/lib, and torch does not come up: one sentence that links both.
   for (const MissingLibrary& missing : module.best().missing) {
     if (!waits_for_torch(context, missing)) continue;

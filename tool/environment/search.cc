@@ -121,6 +121,11 @@ class Search {
       add(path);
       return;  // nothing is nested in an environment
     }
+    // The remains of an environment, or packages unpacked as into one: no interpreter, no
+    // pyvenv.cfg.
+    for (const DirectoryEntry& entry : *entries) {
+      if (entry.name == "lib" && disk_.is_mounted_root()) packages_in(path_join(path, "lib"));
+    }
     for (const DirectoryEntry& entry : *entries) {
       if (entry.kind != FileStat::Kind::kDirectory) continue;
       if (std::find(kSkipped.begin(), kSkipped.end(), entry.name) != kSkipped.end()) continue;
@@ -132,17 +137,21 @@ class Search {
   // itself a folder of packages.
   void bare_directories() {
     for (const char* library : {"/usr/local/lib", "/usr/lib", "/usr/local/lib64", "/usr/lib64"}) {
-      const Result<std::vector<DirectoryEntry>> entries = disk_.list(library);
-      if (!entries.ok()) continue;
-      for (const DirectoryEntry& entry : *entries) {
-        if (entry.name.rfind("python", 0) != 0) continue;
-        for (const char* packages : {"site-packages", "dist-packages"}) {
-          const std::string path = path_join(path_join(library, entry.name), packages);
-          if (has_distributions(path)) result_.bare_directories.push_back(path);
-        }
-      }
+      packages_in(library);
     }
     if (has_distributions("/")) result_.bare_directories.emplace_back("/");
+  }
+
+  void packages_in(const std::string& library) {
+    const Result<std::vector<DirectoryEntry>> entries = disk_.list(library);
+    if (!entries.ok()) return;
+    for (const DirectoryEntry& entry : *entries) {
+      if (entry.name.rfind("python", 0) != 0) continue;
+      for (const char* packages : {"site-packages", "dist-packages"}) {
+        const std::string path = path_join(path_join(library, entry.name), packages);
+        if (has_distributions(path)) result_.bare_directories.push_back(path);
+      }
+    }
   }
 
   bool has_distributions(const std::string& path) const {
