@@ -69,7 +69,7 @@ struct Resolution {
 
 // The process into which the file is loaded.
 struct LoaderContext {
-  std::string program;              // executable that is the root of the global scope; may be empty
+  std::string program;  // executable that is the root of the global scope; may be empty
   // Opened before it, in this order: paths; RTLD_LOCAL, with "global:" in front RTLD_GLOBAL.
   std::vector<std::string> loaded;
   std::vector<std::string> loaded_global;  // RTLD_GLOBAL, before all of `loaded`
