@@ -5,6 +5,8 @@ ssmend_add_test(patch_diff_test SOURCES patch_diff_test.cc LIBS ssmend_patch)
 
 # Released sources, patched for every contract and computed with on the CPU: python with torch and
 # einops is needed. The long run: tests/patch_matrix/run.py DRIVER RULES CACHE --whole.
+set(SSMEND_TEST_CACHE "${CMAKE_BINARY_DIR}/test-cache" CACHE PATH
+    "Where the tests keep real environments (10 GB)")
 add_executable(patch_driver patch_matrix/patch_driver.cc)
 target_link_libraries(patch_driver PRIVATE ssmend_patch)
 add_test(NAME patch_matrix_test
