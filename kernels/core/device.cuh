@@ -122,6 +122,16 @@ struct Packed<BF16> {
 template <int kWords>
 __device__ __forceinline__ void load_words(const void* address, uint32 (&word)[kWords]) {
   static_assert(kWords == 2 || kWords == 4, "8 or 16 bytes");
+#ifdef SSM_PLAIN_LOADS
+  if constexpr (kWords == 4) {
+    const uint4 value = *reinterpret_cast<const uint4*>(address);
+    word[0] = value.x;
+    word[1] = value.y;
+    word[2] = value.z;
+    word[3] = value.w;
+    return;
+  }
+#endif
   if constexpr (kWords == 4) {
     asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
         : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
