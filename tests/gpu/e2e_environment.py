@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import threading
 import time
@@ -219,8 +220,10 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, default=None)
     parser.add_argument("cases", nargs="*", help="substrings of case names")
     options = parser.parse_args()
-    options.packed = options.packed.resolve()
     options.work = options.work or pathlib.Path(tempfile.mkdtemp(prefix="ssmend-e2e-"))
+    with tarfile.open(options.packed) as packed:
+        packed.extractall(options.work / "packed")
+    options.packed = options.work / "packed"
     has_upstream = (options.packed / "upstream" / "causal_conv1d_cuda.so").exists()
     cases = [Case(options, "kernels", "installed alone")] + [
         Case(options, version, extension) for version, extension in CASES

@@ -5,4 +5,4 @@
 #   tests/gpu/e2e_environment.sh [CASE ...]      (default: all)
 set -euo pipefail
 cd "$(dirname "$0")"
-exec python3 -B e2e_environment.py --packed ../../.device/e2e "$@"
+exec python3 -B e2e_environment.py --packed ../../.device/e2e.tar.gz "$@"

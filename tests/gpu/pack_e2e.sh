@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs what tests/gpu/e2e_environment.sh needs into .device/e2e (which git ignores), for a GPU
-# machine that can fetch nothing: ssmend with its data and libraries, the packages as wheels for
+# Packs what tests/gpu/e2e_environment.sh needs into .device/e2e.tar.gz (which git ignores), for a
+# GPU machine that can fetch nothing: ssmend with its data and libraries, the packages as wheels for
 # Python 3.12, and with --yolo DIR the two files of a Mamba-YOLO checkout.
 #   tests/gpu/pack_e2e.sh BUILD_FOLDER [--python PYTHON3.12_WITH_TORCH] [--yolo DIR]
 #                         [--upstream causal_conv1d_cuda.so]
@@ -27,10 +27,11 @@ mkdir -p "$to/ssmend/bin" "$to/ssmend/lib" "$to/wheels" "$to/upstream"
 
 cp "$build/bin/ssmend" "$to/ssmend/bin/"
 cp -rL "$build/share" "$to/ssmend/"
-# Its libraries travel with it, found through a RUNPATH: LD_LIBRARY_PATH would change what it finds.
+# Its libraries travel with it, found through an RPATH (which holds for theirs too);
+# LD_LIBRARY_PATH would change what it finds.
 ldd "$to/ssmend/bin/ssmend" | awk '$3 ~ /^\// {print $3}' |
   grep -Ev '/(libc|libm|libdl|libpthread|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$to/ssmend/lib/"
-patchelf --set-rpath '$ORIGIN/../lib' "$to/ssmend/bin/ssmend"
+patchelf --force-rpath --set-rpath '$ORIGIN/../lib' "$to/ssmend/bin/ssmend"
 
 export MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
 export CAUSAL_CONV1D_FORCE_BUILD=TRUE CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE
@@ -51,4 +52,6 @@ if [ -n "$yolo" ]; then
     "$to/yolo/ultralytics/nn/modules/"
 fi
 [ -z "$upstream" ] || cp "$upstream" "$to/upstream/causal_conv1d_cuda.so"
-du -sh "$to" | cut -f1
+rm -rf "$to"/ssmend/share/ssmend/kernels/linux_aarch64
+tar -C "$to" -czf "$root/.device/e2e.tar.gz" ssmend wheels upstream $([ -z "$yolo" ] || echo yolo)
+du -h "$root/.device/e2e.tar.gz"
