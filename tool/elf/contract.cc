@@ -170,7 +170,11 @@ Result<ModuleContract> read_contract(const Disk& disk, const std::string& path) 
   }
   const std::vector<ElfSection> sections = read_sections(*file);
   const std::vector<ConstantBlock> constants = read_constants(image, sections);
-  contract.accepts_every_contract = has_string_ending(constants, "SSMEND_CONTRACT=any");
+  // The kernel library's modules list what they take in a docstring ("ssm-contract: fwd 4 5 7 8").
+  contract.accepts_every_contract =
+      std::any_of(constants.begin(), constants.end(), [](const ConstantBlock& block) {
+        return block.bytes.find("ssm-contract: ") != std::string::npos;
+      });
 
   const std::vector<FunctionType> types = find_function_types(constants);
   const std::vector<FormatSignature> formats = find_format_signatures(constants);

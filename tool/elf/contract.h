@@ -28,7 +28,7 @@ struct BoundFunction {
 struct ModuleContract {
   std::string module_path;
   std::vector<BoundFunction> functions;  // by name
-  // Set where the module is ours: it takes every published contract ("any" in SSMEND_CONTRACT).
+  // Set where the module is ours: it takes every published contract (its "ssm-contract:" lines).
   bool accepts_every_contract = false;
 };
 

@@ -61,7 +61,12 @@ class Planner {
       if (Result<void> planned = plan_modules(modules, codes); !planned.ok()) {
         return std::move(planned).error();
       }
-      if (Result<void> planned = plan_sources(); !planned.ok()) return std::move(planned).error();
+      // A module that comes with the plan is of use only where the sources get at it: a guard that
+      // drops it together with a package that is not there is no finding on a tree without it.
+      const bool installs = !plan_.actions.empty();
+      if (Result<void> planned = plan_sources(installs); !planned.ok()) {
+        return std::move(planned).error();
+      }
     }
     return finish();
   }
