@@ -163,14 +163,14 @@ __device__ __forceinline__ void backward_sum(const Conv1dBackwardParams& p) {
 }  // namespace
 }  // namespace ssm
 
-#define SSM_TYPE(T, name)                                                             \
-  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_backward_any_##name(   \
-      const __grid_constant__ ssm::Conv1dBackwardParams p) {                          \
-    ssm::backward_any<T>(p);                                                          \
-  }                                                                                   \
+#define SSM_TYPE(T, name)                                                              \
+  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_backward_any_##name(    \
+      const __grid_constant__ ssm::Conv1dBackwardParams p) {                           \
+    ssm::backward_any<T>(p);                                                           \
+  }                                                                                    \
   extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_backward_states_##name( \
-      const __grid_constant__ ssm::Conv1dBackwardParams p) {                          \
-    ssm::backward_states<T>(p);                                                       \
+      const __grid_constant__ ssm::Conv1dBackwardParams p) {                           \
+    ssm::backward_states<T>(p);                                                        \
   }
 SSM_TYPE(float, float32)
 SSM_TYPE(ssm::F16, float16)

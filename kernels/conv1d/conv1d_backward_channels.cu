@@ -95,8 +95,8 @@ struct Walk {
   }
 };
 
-// A block: blockDim.x x 4 channels, blockDim.y tiles of p.tile_size positions, summed over the tiles
-// in shared memory ((W + 1) x 4 floats a thread) to one sum a channel and tap.
+// A block: blockDim.x x 4 channels, blockDim.y tiles of p.tile_size positions, summed over the
+// tiles in shared memory ((W + 1) x 4 floats a thread) to one sum a channel and tap.
 template <typename T, int W, bool kHasSeqIdx>
 __device__ __forceinline__ void backward_channel_last(const Conv1dBackwardParams& p) {
   constexpr int K = 4;
@@ -107,8 +107,8 @@ __device__ __forceinline__ void backward_channel_last(const Conv1dBackwardParams
   const int group = static_cast<int>(blockIdx.x) - tile_group * groups;
   const int64 block_channel = static_cast<int64>(group) * blockDim.x * K;
   const int64 channel = block_channel + threadIdx.x * K;
-  const int begin = (tile_group * static_cast<int>(blockDim.y) + static_cast<int>(threadIdx.y)) *
-                    p.tile_size;
+  const int begin =
+      (tile_group * static_cast<int>(blockDim.y) + static_cast<int>(threadIdx.y)) * p.tile_size;
   const int end = min(begin + p.tile_size, p.length);
   const bool works = channel < p.channels && begin < p.length;
   const bool silu = p.silu != 0;
@@ -223,16 +223,16 @@ __device__ __forceinline__ void backward_channel_last(const Conv1dBackwardParams
 }  // namespace
 }  // namespace ssm
 
-#define SSM_WIDTH(T, name, W)                                                                   \
-  extern "C" __global__ __launch_bounds__(256, SSM_BC)                                               \
-  void ssm_conv1d_backward_channels_##name##_w##W(                                              \
-      const __grid_constant__ ssm::Conv1dBackwardParams p) {                                    \
-    ssm::backward_channel_last<T, W, false>(p);                                                 \
-  }                                                                                             \
-  extern "C" __global__ __launch_bounds__(256, SSM_BC)                                               \
-  void ssm_conv1d_backward_packed_##name##_w##W(                                                \
-      const __grid_constant__ ssm::Conv1dBackwardParams p) {                                    \
-    ssm::backward_channel_last<T, W, true>(p);                                                  \
+#define SSM_WIDTH(T, name, W)                                    \
+  extern "C" __global__ __launch_bounds__(256, SSM_BC) void      \
+      ssm_conv1d_backward_channels_##name##_w##W(                \
+          const __grid_constant__ ssm::Conv1dBackwardParams p) { \
+    ssm::backward_channel_last<T, W, false>(p);                  \
+  }                                                              \
+  extern "C" __global__ __launch_bounds__(256, SSM_BC) void      \
+      ssm_conv1d_backward_packed_##name##_w##W(                  \
+          const __grid_constant__ ssm::Conv1dBackwardParams p) { \
+    ssm::backward_channel_last<T, W, true>(p);                   \
   }
 #define SSM_TYPE(T, name) \
   SSM_WIDTH(T, name, 2)   \

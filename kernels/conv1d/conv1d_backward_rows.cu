@@ -161,10 +161,11 @@ __device__ __forceinline__ void backward_rows(const Conv1dBackwardParams& p) {
 }  // namespace
 }  // namespace ssm
 
-#define SSM_WIDTH(T, name, W)                                                                   \
-  extern "C" __global__ __launch_bounds__(128, SSM_BR) void ssm_conv1d_backward_rows_##name##_w##W(     \
-      const __grid_constant__ ssm::Conv1dBackwardParams p) {                                    \
-    ssm::backward_rows<T, W>(p);                                                                \
+#define SSM_WIDTH(T, name, W)                                    \
+  extern "C" __global__ __launch_bounds__(128, SSM_BR) void      \
+      ssm_conv1d_backward_rows_##name##_w##W(                    \
+          const __grid_constant__ ssm::Conv1dBackwardParams p) { \
+    ssm::backward_rows<T, W>(p);                                 \
   }
 #define SSM_TYPE(T, name) \
   SSM_WIDTH(T, name, 2)   \

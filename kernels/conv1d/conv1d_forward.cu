@@ -53,8 +53,7 @@ __device__ __forceinline__ void forward_rows(const Conv1dForwardParams& p) {
 #pragma unroll 1
   for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
     const InputRow<T> row = input_row<T>(p, batch, channel);
-    T* const out =
-        static_cast<T*>(p.out) + batch * p.out_stride[0] + channel * p.out_stride[1];
+    T* const out = static_cast<T*>(p.out) + batch * p.out_stride[0] + channel * p.out_stride[1];
     const int shift = misalignment(out);  // chunk c holds positions c * K - shift and on
     const int row_chunks = (shift + p.length + K - 1) / K;
     const int first = tile * p.tile_size;
@@ -288,8 +287,7 @@ __device__ __forceinline__ void forward_any(const Conv1dForwardParams& p) {
 #pragma unroll 1
     for (int j = 0; j <= taps; ++j) {
       const int from = position - taps + j;
-      const bool counts =
-          seq_idx == nullptr || seq_idx[max(from, 0) * p.seq_stride[1]] == current;
+      const bool counts = seq_idx == nullptr || seq_idx[max(from, 0) * p.seq_stride[1]] == current;
       const float weight = load_as_float(p.weight, p.weight_dtype,
                                          channel * p.weight_stride[0] + j * p.weight_stride[1]);
       if (counts) y += weight * to_float(row.at(from));
@@ -313,28 +311,28 @@ __device__ __forceinline__ void forward_any(const Conv1dForwardParams& p) {
 }  // namespace ssm
 
 // The instances: three types, three widths. (Names: ssm_conv1d_forward_<kernel>_<type>_w<width>.)
-#define SSM_WIDTH(T, name, W)                                                                  \
-  extern "C" __global__ __launch_bounds__(128, SSM_FR) void ssm_conv1d_forward_rows_##name##_w##W(     \
-      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
-    ssm::forward_rows<T, W>(p);                                                                \
-  }                                                                                            \
-  extern "C" __global__ __launch_bounds__(128, SSM_FC) void                                         \
-  ssm_conv1d_forward_channels_##name##_w##W(                                                   \
-      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
-    ssm::forward_channel_last<T, W, false>(p);                                                 \
-  }                                                                                            \
-  extern "C" __global__ __launch_bounds__(128, SSM_FC) void                                         \
-  ssm_conv1d_forward_packed_##name##_w##W(                                                     \
-      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
-    ssm::forward_channel_last<T, W, true>(p);                                                  \
+#define SSM_WIDTH(T, name, W)                                                                      \
+  extern "C" __global__ __launch_bounds__(128, SSM_FR) void ssm_conv1d_forward_rows_##name##_w##W( \
+      const __grid_constant__ ssm::Conv1dForwardParams p) {                                        \
+    ssm::forward_rows<T, W>(p);                                                                    \
+  }                                                                                                \
+  extern "C" __global__ __launch_bounds__(128, SSM_FC) void                                        \
+      ssm_conv1d_forward_channels_##name##_w##W(                                                   \
+          const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
+    ssm::forward_channel_last<T, W, false>(p);                                                     \
+  }                                                                                                \
+  extern "C" __global__ __launch_bounds__(128, SSM_FC) void                                        \
+      ssm_conv1d_forward_packed_##name##_w##W(                                                     \
+          const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
+    ssm::forward_channel_last<T, W, true>(p);                                                      \
   }
-#define SSM_TYPE(T, name)                                                                      \
-  SSM_WIDTH(T, name, 2)                                                                        \
-  SSM_WIDTH(T, name, 3)                                                                        \
-  SSM_WIDTH(T, name, 4)                                                                        \
-  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_any_##name(             \
-      const __grid_constant__ ssm::Conv1dForwardParams p) {                                    \
-    ssm::forward_any<T>(p);                                                                    \
+#define SSM_TYPE(T, name)                                                          \
+  SSM_WIDTH(T, name, 2)                                                            \
+  SSM_WIDTH(T, name, 3)                                                            \
+  SSM_WIDTH(T, name, 4)                                                            \
+  extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_forward_any_##name( \
+      const __grid_constant__ ssm::Conv1dForwardParams p) {                        \
+    ssm::forward_any<T>(p);                                                        \
   }
 SSM_TYPE(float, float32)
 SSM_TYPE(ssm::F16, float16)

@@ -35,9 +35,8 @@ __device__ __forceinline__ void update(const Conv1dUpdateParams& p) {
   for (int batch = blockIdx.y; batch < p.batch; batch += gridDim.y) {
     const T* const x = static_cast<const T*>(p.x) + batch * p.x_stride[0] + channel * p.x_stride[1];
     T* const out = static_cast<T*>(p.out) + batch * p.out_stride[0] + channel * p.out_stride[1];
-    const int row = p.conv_state_indices == nullptr
-                        ? batch
-                        : p.conv_state_indices[batch * p.indices_stride];
+    const int row =
+        p.conv_state_indices == nullptr ? batch : p.conv_state_indices[batch * p.indices_stride];
     if (row < 0 || row >= p.state_rows) {
       // A negative row is padding. One beyond the state is a caller's error that only the device
       // sees: NaN shows it without touching memory that is not the state's.
@@ -107,10 +106,10 @@ __device__ __forceinline__ void update(const Conv1dUpdateParams& p) {
 }  // namespace
 }  // namespace ssm
 
-#define SSM_WIDTH(T, name, W)                                                       \
+#define SSM_WIDTH(T, name, W)                                                        \
   extern "C" __global__ __launch_bounds__(128) void ssm_conv1d_update_##name##_w##W( \
-      const __grid_constant__ ssm::Conv1dUpdateParams p) {                          \
-    ssm::update<T, W>(p);                                                           \
+      const __grid_constant__ ssm::Conv1dUpdateParams p) {                           \
+    ssm::update<T, W>(p);                                                            \
   }
 #define SSM_TYPE(T, name) \
   SSM_WIDTH(T, name, 2)   \
