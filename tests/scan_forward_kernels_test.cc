@@ -148,8 +148,8 @@ TEST(scan_forward_kernels, split_over_warps) {
     ScanOptions options = base();
     options.dim = 3;
     options.length = length;
-    check_forward<float>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 4, length + 3);
-    check_forward<F16>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 4, (length + 7) / 8 * 8,
+    check_forward<float>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 8, length + 3);
+    check_forward<F16>(options, ScanKernel::kSplit, 132, length == 33 ? 2 : 8, (length + 7) / 8 * 8,
                        true);
   }
 }
@@ -181,7 +181,7 @@ TEST(scan_forward_kernels, split_across_a_chunk) {
   options.batch = 1;
   options.dim = 2;
   options.length = 2100;
-  check_forward<float>(options, ScanKernel::kSplit, 1, 4, 2100);
+  check_forward<float>(options, ScanKernel::kSplit, 1, 8, 2100);
 }
 
 TEST(scan_forward_kernels, narrow) {

@@ -33,7 +33,7 @@ TEST(scan_plan, few_channels_are_split_in_time) {
   EXPECT_EQ(one_batch.time_warps, 1);
   const ScanPlan small = plan_forward(shape(1, 256, 2048, 16, kH100), false);
   EXPECT_EQ(small.kernel, ScanKernel::kSplit);
-  EXPECT_EQ(small.time_warps, 4);
+  EXPECT_EQ(small.time_warps, 8);
 }
 
 TEST(scan_plan, one_batch_fills_a_small_gpu) {

@@ -14,7 +14,6 @@ struct BackwardTile {
   static constexpr int kPassStates = kStateLanes * kLaneStates;
   static constexpr int kOwn = kSteps / kStateLanes;  // elements a lane loads and stores
   static constexpr int kFactorFloats = kPassStates * kPitch;
-  static constexpr int kSlots = 2 * kPassStates * (kTile / 4);
   static constexpr int kMostChannels = 4;  // of a warp
   static constexpr int kExchangeFloats = kStateLanes > 1 ? kStateLanes* kPitch : 0;
 
@@ -257,28 +256,20 @@ struct BackwardTile {
     }
   }
 
-  // B and C of this time warp's tile, as float32, by the warps that share it; kTogether loads of a
-  // lane wait together.
-  template <int kTogether>
-  __device__ __forceinline__ void stage_together(int pass, int tile, int lanes) {
+  // B and C of this time warp's tile, as float32, by the warps that share it.
+  __device__ __forceinline__ void stage(int pass, int tile) {
+    const int lanes = warps / time_warps * kLanes;
     float* to = factors + time_warp * 2 * kFactorFloats;
-    for (int slot = channel_warp * kLanes + lane; slot < kSlots; slot += kTogether * lanes) {
-      Stager<T, kPassStates, kTile> shares[kTogether];
+    for (int slot = channel_warp * kLanes + lane; slot < 2 * kPassStates * (kTile / 4);
+         slot += 2 * lanes) {
+      Stager<T, kPassStates, kTile> shares[2];
 #pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
+      for (int i = 0; i < 2; ++i) {
         shares[i].place(p, batch, group, true, slot + i * lanes);
         shares[i].load(p, pass / kPassStates, tile, end);
       }
 #pragma unroll
-      for (int i = 0; i < kTogether; ++i) shares[i].store(to, kPitch);
-    }
-  }
-  __device__ __forceinline__ void stage(int pass, int tile) {
-    const int lanes = warps / time_warps * kLanes;
-    if (2 * lanes >= kSlots) {
-      stage_together<2>(pass, tile, lanes);
-    } else {
-      stage_together<4>(pass, tile, lanes);
+      for (int i = 0; i < 2; ++i) shares[i].store(to, kPitch);
     }
   }
 

@@ -11,7 +11,6 @@ constexpr int kRowsPass = 16;     // states of a pass, rows and split
 constexpr int kRowsMaxStates = 128;
 constexpr int kNarrowStates = 4;
 constexpr int kSplitWarps = 8;
-constexpr int kMostTimeWarps = 4;      // beyond it a warp stages too much of B and C alone
 constexpr int kSplitPerScheduler = 4;  // warps that fit beside one another
 constexpr int kBackwardWarps = 4;
 constexpr unsigned kBackwardShared = 56 * 1024;  // lets several blocks share a multiprocessor
@@ -83,7 +82,7 @@ ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
   const auto fits = [&](int time_warps) {
     return split_shared(plan.warps, time_warps, shape.states, narrow) <= kMostShared;
   };
-  while (plan.time_warps < kMostTimeWarps && plan.tile * plan.time_warps < length &&
+  while (plan.time_warps < kSplitWarps && plan.tile * plan.time_warps < length &&
          fits(2 * plan.time_warps) &&
          shape.batch * shape.dim * chunks * plan.time_warps * 2 <=
              kSplitPerScheduler * schedulers) {
