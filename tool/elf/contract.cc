@@ -7,11 +7,10 @@
 //   1. what the code of the module's initialiser hands to pybind11, name and type in the same call
 //      (elf/contract_code.cc): the only witness that joins both;
 //   2. a function of the symbol table whose parameters are those of a type found, and whose C++
-//   name,
-//      or the end of it after a '_', is a text of the module ("selective_scan_fwd" bound as "fwd");
+//      name, or the end of it after a '_', is a text of the module ("selective_scan_fwd" bound as
+//      "fwd");
 //   3. without types (another binding generator, RTTI off): a function of the symbol table at
-//   global
-//      scope whose C++ name is a text of the module.
+//      global scope whose C++ name is a text of the module.
 #include "elf/contract.h"
 
 #include <elf.h>
@@ -114,6 +113,24 @@ bool is_end_of(std::string_view end, std::string_view name) {
           name[name.size() - end.size() - 1] == '_');
 }
 
+// The code hands every bound function to pybind11 once. A function that the symbol table proves and
+// the code did not name was therefore named by its documentation there, when that is one word: the
+// first name of the same type (or, with nothing but a format string, of the same arity) that is no
+// function of the symbol table is it.
+void drop_documentation_name(const FunctionType& type, const std::vector<Candidate>& candidates,
+                             std::map<std::string, BoundFunction>& bound) {
+  const auto misnamed = std::find_if(bound.begin(), bound.end(), [&](const auto& entry) {
+    const BoundFunction& function = entry.second;
+    const bool same = function.witness == "format string"
+                          ? function.arity() == type.parameters.size()
+                          : function.witness == "rtti" && function.parameters == type.parameters;
+    return same && std::none_of(candidates.begin(), candidates.end(), [&](const Candidate& c) {
+             return is_end_of(entry.first, c.name.base);
+           });
+  });
+  if (misnamed != bound.end()) bound.erase(misnamed);
+}
+
 // A function of the symbol table with a type found beside it either gives one that the code binds
 // its exact types, or is a bound function itself where the code told nothing of it.
 void join_symbols_and_types(const std::vector<Candidate>& candidates,
@@ -139,6 +156,9 @@ void join_symbols_and_types(const std::vector<Candidate>& candidates,
       if (code_was_read && name != candidate.name.base) name.clear();
     }
     if (name.empty() || (known == bound.end() && bound.count(name) != 0)) continue;
+    if (code_was_read && known == bound.end()) {
+      drop_documentation_name(*type, candidates, bound);
+    }
     bound[name] = make_function(name, type->parameters, type->return_type, witness);
   }
 }
