@@ -39,8 +39,21 @@ struct Nvrtc {
   int release = 0;
 };
 
+// NVRTC opens its builtins library by name. That of CUDA 13 has no RUNPATH to its own folder, so a
+// copy outside the loader's folders (a Python package, say) would not find it: opened here first,
+// it is there by its soname.
+void open_builtins_beside(const std::string& path) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry :
+       fs::directory_iterator(fs::path(path).parent_path(), ignored)) {
+    if (entry.path().filename().string().rfind("libnvrtc-builtins.so", 0) == 0) {
+      dlopen(entry.path().c_str(), RTLD_NOW | RTLD_GLOBAL);
+    }
+  }
+}
+
 bool open_nvrtc(const std::string& path, Nvrtc* nvrtc, std::string* error) {
-  // NVRTC opens its own builtins library by name: it must be found beside it.
+  open_builtins_beside(path);
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     *error = dlerror();
