@@ -3,6 +3,7 @@
 // 1.0.0 to 1.7.0) and behaves as that release: it returns new tensors, or fills `out` and returns
 // None. ssm-contract lines below let a reader of the file see them without running it.
 #include "conv1d/ssm_conv1d.h"
+#include "python/ref.h"
 #include "python/tensor.h"
 
 namespace {
@@ -10,33 +11,12 @@ namespace {
 using ssm::py::failed;
 using ssm::py::read_bool;
 using ssm::py::read_tensor;
+using ssm::py::Ref;
 
 ssm_status (*forward)(const ssm_conv1d_forward_args*) = nullptr;
 ssm_status (*backward)(const ssm_conv1d_backward_args*) = nullptr;
 ssm_status (*backward_workspace)(const ssm_conv1d_backward_args*, uint64_t*) = nullptr;
 ssm_status (*update)(const ssm_conv1d_update_args*) = nullptr;
-
-// Owns one reference, or none.
-class Ref {
- public:
-  explicit Ref(PyObject* object = nullptr) : object_(object) {}
-  ~Ref() { Py_XDECREF(object_); }
-  Ref(const Ref&) = delete;
-  Ref& operator=(const Ref&) = delete;
-  void reset(PyObject* object) {
-    Py_XDECREF(object_);
-    object_ = object;
-  }
-  PyObject* get() const { return object_; }
-  PyObject* release() {
-    PyObject* object = object_;
-    object_ = nullptr;
-    return object;
-  }
-
- private:
-  PyObject* object_;
-};
 
 PyObject* wrong_count(const char* function, Py_ssize_t count, const char* expected) {
   PyErr_Format(PyExc_TypeError, "%s: %d arguments, expected %s", function, static_cast<int>(count),

@@ -1,5 +1,6 @@
 #include "python/selective_scan.h"
 
+#include "python/ref.h"
 #include "scan/ssm_scan.h"
 
 namespace ssm {
@@ -12,28 +13,6 @@ ssm_status (*forward)(const ssm_scan_forward_args*) = nullptr;
 ssm_status (*backward)(const ssm_scan_backward_args*) = nullptr;
 ssm_status (*update)(const ssm_scan_update_args*) = nullptr;
 ssm_status (*workspace_bytes)(const ssm_scan_backward_args*, uint64_t*) = nullptr;
-
-// Owns one reference, or none.
-class Ref {
- public:
-  explicit Ref(PyObject* object = nullptr) : object_(object) {}
-  ~Ref() { Py_XDECREF(object_); }
-  Ref(const Ref&) = delete;
-  Ref& operator=(const Ref&) = delete;
-  void reset(PyObject* object) {
-    Py_XDECREF(object_);
-    object_ = object;
-  }
-  PyObject* get() const { return object_; }
-  PyObject* release() {
-    PyObject* object = object_;
-    object_ = nullptr;
-    return object;
-  }
-
- private:
-  PyObject* object_;
-};
 
 PyObject* new_reference(PyObject* object) {
   Py_INCREF(object);

@@ -34,6 +34,9 @@ struct Terminal {
 };
 Terminal probe_terminal();
 
+// Of ssmend's own process; empty where it is not set.
+std::string environment_variable(const char* name);
+
 struct Selected {
   std::function<int()> run;  // set by the subcommand that was given
 };

@@ -34,11 +34,6 @@ struct ReportOptions {
   bool no_redact = false;
 };
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 std::string working_directory() {
   std::array<char, PATH_MAX> here;
   return ::getcwd(here.data(), here.size()) == nullptr ? "" : here.data();
@@ -57,8 +52,8 @@ std::string repository_root() {
 
 Redactions running_user() {
   Redactions redactions;
-  redactions.home_directory = variable("HOME");
-  redactions.user_name = variable("USER");
+  redactions.home_directory = environment_variable("HOME");
+  redactions.user_name = environment_variable("USER");
   if (const passwd* user = ::getpwuid(::getuid()); user != nullptr) {
     if (redactions.home_directory.empty()) redactions.home_directory = user->pw_dir;
     if (redactions.user_name.empty()) redactions.user_name = user->pw_name;

@@ -10,11 +10,6 @@
 namespace ssmend {
 namespace {
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 // A path given on the command line, made absolute. Under --root it is a path of the target already.
 std::string absolute(const std::string& path, bool mounted_root) {
   if (path.empty() || path.front() == '/') return path;
@@ -57,15 +52,15 @@ Result<Target> open_target(const TargetOptions& options) {
   request.site_packages = absolute(options.site_packages, mounted);
   request.all = options.all;
   if (!mounted) {
-    request.virtual_env = variable("VIRTUAL_ENV");
-    request.conda_prefix = variable("CONDA_PREFIX");
-    request.path_variable = variable("PATH");
-    request.home_directory = variable("HOME");
-    request.python_path = variable("PYTHONPATH");
-    request.pyenv_version = variable("PYENV_VERSION");
+    request.virtual_env = environment_variable("VIRTUAL_ENV");
+    request.conda_prefix = environment_variable("CONDA_PREFIX");
+    request.path_variable = environment_variable("PATH");
+    request.home_directory = environment_variable("HOME");
+    request.python_path = environment_variable("PYTHONPATH");
+    request.pyenv_version = environment_variable("PYENV_VERSION");
     std::array<char, PATH_MAX> here;
     if (::getcwd(here.data(), here.size()) != nullptr) request.working_directory = here.data();
-    target.library_path = variable("LD_LIBRARY_PATH");
+    target.library_path = environment_variable("LD_LIBRARY_PATH");
   }
   Result<std::vector<Environment>> environments = discover_environments(*target.disk, request);
   if (!environments.ok()) return std::move(environments).error();
@@ -76,7 +71,8 @@ Result<Target> open_target(const TargetOptions& options) {
 
 Result<std::string> data_directory(const std::string& name) {
   std::vector<std::string> places;
-  if (const std::string chosen = variable("SSMEND_DATA"); !chosen.empty()) places.push_back(chosen);
+  if (const std::string chosen = environment_variable("SSMEND_DATA"); !chosen.empty())
+    places.push_back(chosen);
   std::array<char, PATH_MAX> self;
   const ssize_t length = ::readlink("/proc/self/exe", self.data(), self.size());
   if (length > 0) {

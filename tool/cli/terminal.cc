@@ -9,23 +9,19 @@
 #include "cli/command.h"
 
 namespace ssmend {
-namespace {
-
-std::string variable(const char* name) {
+std::string environment_variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
 }
-
-}  // namespace
 
 Terminal probe_terminal() {
   Terminal terminal;
   terminal.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   terminal.error_is_terminal = ::isatty(STDERR_FILENO) == 1;
-  terminal.colour =
-      terminal.out_is_terminal && variable("NO_COLOR").empty() && variable("TERM") != "dumb";
+  terminal.colour = terminal.out_is_terminal && environment_variable("NO_COLOR").empty() &&
+                    environment_variable("TERM") != "dumb";
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
-    const std::string locale = to_lower(variable(name));
+    const std::string locale = to_lower(environment_variable(name));
     if (locale.empty()) continue;
     terminal.utf8 =
         locale.find("utf-8") != std::string::npos || locale.find("utf8") != std::string::npos;
