@@ -1,6 +1,7 @@
 // The patch stage alone, for the matrix test: patches the Python files of an import directory for a
 // contract and writes them in place. Prints "<state> <file> <reason>" a line.
-//   patch_driver RULES CONTRACT IMPORT_DIRECTORY [name=version ... | feature:name=0 ...]
+//   patch_driver RULES CONTRACT IMPORT_DIRECTORY [name=version ... | feature:name=0 ... |
+//                also=FURTHER_IMPORT_DIRECTORY ...]
 #include <fstream>
 #include <iostream>
 
@@ -13,16 +14,19 @@ namespace {
 class DirectoryFiles : public ssmend::PythonFiles {
  public:
   DirectoryFiles(const ssmend::Disk& disk, std::string root)
-      : disk_(disk), root_(std::move(root)) {}
+      : disk_(disk), roots_({std::move(root)}) {}
+  void add(const std::string& root) { roots_.push_back(root); }
   std::optional<std::string> read(const std::string& relative) const override {
-    ssmend::Result<std::string> content = disk_.read(ssmend::path_join(root_, relative));
-    if (!content) return std::nullopt;
-    return std::move(*content);
+    for (const std::string& root : roots_) {
+      ssmend::Result<std::string> content = disk_.read(ssmend::path_join(root, relative));
+      if (content) return std::move(*content);
+    }
+    return std::nullopt;
   }
 
  private:
   const ssmend::Disk& disk_;
-  std::string root_;
+  std::vector<std::string> roots_;
 };
 
 }  // namespace
@@ -40,17 +44,19 @@ int main(int argc, char** argv) {
     std::cerr << argv[2] << ": no such contract\n";
     return 2;
   }
+  DirectoryFiles files(*disk, argv[3]);
   for (int i = 4; i < argc; ++i) {
     std::vector<std::string> parts = ssmend::split(argv[i], '=');
     if (parts[0].starts_with("feature:")) {
       facts->features[parts[0].substr(8)] = parts[1] == "1";
+    } else if (parts[0] == "also") {
+      files.add(parts[1]);
     } else if (parts[0] == "python") {
       facts->python_version = parts[1];
     } else {
       facts->distributions[parts[0]] = parts[1];
     }
   }
-  DirectoryFiles files(*disk, argv[3]);
   facts->files = &files;
   std::vector<ssmend::PatchTarget> targets = ssmend::environment_targets(*disk, *rules, {argv[3]});
   for (const ssmend::FilePatch& patch : ssmend::plan_patches(*disk, *rules, *facts, targets)) {
