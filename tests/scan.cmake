@@ -5,7 +5,9 @@ set(SCAN_HOST_SOURCES ${SCAN_DIRECTORY}/scan_plan.cc ${SCAN_DIRECTORY}/scan_refe
 set(SCAN_KERNEL_SOURCES
   ${SCAN_DIRECTORY}/scan_rows.cu ${SCAN_DIRECTORY}/scan_split.cu
   ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_finish.cu)
-set_source_files_properties(${SCAN_KERNEL_SOURCES} PROPERTIES
+set(SCAN_COMPLEX_SOURCES
+  ${SCAN_DIRECTORY}/scan_complex.cu ${SCAN_DIRECTORY}/scan_complex_backward.cu)
+set_source_files_properties(${SCAN_KERNEL_SOURCES} ${SCAN_COMPLEX_SOURCES} PROPERTIES
   LANGUAGE CXX
   COMPILE_OPTIONS
   "-x;c++;-include;${CMAKE_CURRENT_SOURCE_DIR}/emulate/device.h;-Wno-unknown-pragmas;-Wno-maybe-uninitialized;-Wno-uninitialized")
@@ -22,4 +24,7 @@ ssmend_add_scan_test(scan_plan_test ${SCAN_DIRECTORY}/scan_plan.cc)
 if(NOT SSMEND_SANITIZE)  # fibers and AddressSanitizer do not go together
   ssmend_add_scan_test(scan_forward_kernels_test ${SCAN_HOST_SOURCES} ${SCAN_KERNEL_SOURCES})
   ssmend_add_scan_test(scan_backward_kernels_test ${SCAN_HOST_SOURCES} ${SCAN_KERNEL_SOURCES})
+  ssmend_add_scan_test(scan_complex_kernels_test
+    ${SCAN_DIRECTORY}/scan_complex_plan.cc ${SCAN_DIRECTORY}/scan_reference.cc
+    ${SCAN_DIRECTORY}/scan_finish.cu ${SCAN_COMPLEX_SOURCES})
 endif()

@@ -1,6 +1,7 @@
 // The backward launcher: the states before every tile, the gradients, their sums.
 #include <initializer_list>
 
+#include "scan/scan_complex.h"
 #include "scan/scan_launch.h"
 
 namespace ssm {
@@ -153,6 +154,10 @@ ssm_status ssm_scan_backward_workspace_bytes(const ssm_scan_backward_args* args,
   *bytes = 0;
   ScanSizes sizes;
   SSM_TRY(check_scan_inputs(args->in, args->in.u.device, &sizes));
+  if (sizes.complex) {
+    *bytes = complex_workspace_bytes(*args, sizes);
+    return SSM_OK;
+  }
   ScanShape shape;
   ScanBackwardPlan plan;
   SSM_TRY(plan_of(*args, sizes, &shape, &plan));
@@ -165,6 +170,7 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   const ssm_scan_backward_args& args = *arguments;
   ScanSizes sizes;
   SSM_TRY(check(args, &sizes));
+  if (sizes.complex) return complex_scan_backward(args, sizes);
   ScanShape shape;
   ScanBackwardPlan plan;
   SSM_TRY(plan_of(args, sizes, &shape, &plan));

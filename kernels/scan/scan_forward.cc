@@ -1,4 +1,5 @@
 // The forward launcher: checks, plans, starts one kernel.
+#include "scan/scan_complex.h"
 #include "scan/scan_launch.h"
 
 ssm_status ssm_scan_forward(const ssm_scan_forward_args* arguments) {
@@ -20,6 +21,7 @@ ssm_status ssm_scan_forward(const ssm_scan_forward_args* arguments) {
     return fail(SSM_INVALID_ARGUMENT, "u: batch %lld, expected at most %lld",
                 static_cast<long long>(sizes.batch), static_cast<long long>(kMaxGridY));
   }
+  if (sizes.complex) return complex_scan_forward(args, sizes);
   const ssm_device* facts = nullptr;
   SSM_TRY(device_facts(device, &facts));
 

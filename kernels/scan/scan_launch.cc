@@ -106,11 +106,6 @@ ssm_status check_scan_inputs(const ssm_scan_inputs& in, int device, ScanSizes* s
   SSM_TRY(check_tensor(
       {"A", &in.A, sizes->complex ? SSM_COMPLEX64 : SSM_FLOAT32, 2, {sizes->dim, -1}, false},
       device));
-  if (sizes->complex) {
-    return fail(SSM_INVALID_ARGUMENT,
-                "A: dtype is complex64, expected float32: complex A is not "
-                "part of this library");
-  }
   sizes->states = in.A.size[1];
   if (sizes->states < 1 || sizes->states > kMostStates) {
     return fail(SSM_INVALID_ARGUMENT, "A: %lld states, expected 1 to %d",
