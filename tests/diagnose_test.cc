@@ -29,7 +29,8 @@ const std::set<std::string> kCodes = {"missing-library",      "load-order",
                                       "earlier-repair",       "dtype-rule",
                                       "wrong-result",         "static-tls",
                                       "exec-stack",           "truncated-file",
-                                      "bad-file-in-path",     "stale-ld-cache"};
+                                      "bad-file-in-path",     "stale-ld-cache",
+                                      "interpreter-missing",  "kernels-alone"};
 
 TEST(Codes, the_table_has_every_code_once_and_complete) {
   std::set<std::string> found;

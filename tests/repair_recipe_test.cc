@@ -93,6 +93,45 @@ TEST_F(Recipes, the_user_decides_over_the_evidence_and_only_among_what_there_is)
             "jetpack-6, jetpack-7, server");
 }
 
+TEST_F(Recipes, expected_findings_come_first_in_the_order_of_the_recipe_and_others_are_told) {
+  const auto finding = [](const std::string& code, Severity severity) {
+    Finding made;
+    made.code = code;
+    made.severity = severity;
+    return made;
+  };
+  // As the diagnosis sorts them: by severity, then by its own table.
+  std::vector<Finding> findings = {
+      finding("wrong-machine", Severity::kError),  finding("torch-mismatch", Severity::kError),
+      finding("module-missing", Severity::kError), finding("call-contract", Severity::kError),
+      finding("torch-mismatch", Severity::kError), finding("static-tls", Severity::kWarning),
+      finding("import-guard", Severity::kWarning), finding("load-order", Severity::kNote),
+      finding("kernels-alone", Severity::kNote)};
+  const auto order = [&](const std::string& id) {
+    const Result<RecipeChoice> choice = choose_recipe(*disk_, recipes_, Environment(), id);
+    std::vector<Finding> sorted = findings;
+    order_findings(*choice->recipe, &sorted);
+    std::string codes;
+    for (const Finding& each : sorted) codes += each.code + " ";
+    const Expectation expectation = compare_expected(*choice->recipe, findings);
+    codes += "| met";
+    for (const Recipe::Expected& each : expectation.met) codes += " " + each.code;
+    codes += " | others";
+    for (const std::string& code : expectation.others) codes += " " + code;
+    return codes;
+  };
+  EXPECT_EQ(order("jetpack-6"),
+            "call-contract module-missing wrong-machine torch-mismatch torch-mismatch "
+            "import-guard static-tls load-order kernels-alone "
+            "| met call-contract import-guard module-missing wrong-machine "
+            "| others torch-mismatch static-tls");
+  EXPECT_EQ(order("server"),
+            "call-contract torch-mismatch torch-mismatch wrong-machine module-missing "
+            "import-guard static-tls load-order kernels-alone "
+            "| met call-contract import-guard torch-mismatch "
+            "| others wrong-machine module-missing static-tls");
+}
+
 TEST_F(Recipes, a_wrong_file_is_refused_with_its_place) {
   const std::string directory = temporary_directory();
   fs::copy(kRecipes + "/schema.json", directory + "/schema.json");

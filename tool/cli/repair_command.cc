@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <chrono>
 
 #include "base/text.h"
+#include "cli/checks.h"
 #include "cli/command.h"
 #include "cli/plan_text.h"
 #include "cli/repair_session.h"
@@ -8,7 +10,6 @@
 #include "repair/recipe.h"
 #include "repair/record.h"
 #include "report/verification.h"
-#include "verify/packages.h"
 
 namespace ssmend {
 namespace {
@@ -69,12 +70,17 @@ class Repair {
       return std::move(chosen).error();
     }
     request->keep = recipe_.keep;
+    for (const Recipe::Expected& expected : recipe_.expects) {
+      request->expected.push_back(expected.code);
+    }
+    order_findings(recipe_, &inspection->findings);
+    const std::string recipe_text = compare_with_recipe(inspection->findings);
     Result<Plan> plan = make_plan(*request, *inspection);
     if (!plan.ok()) return std::move(plan).error();
     outcome_.report["plan"] = plan_to_json(*plan);
     say(render_plan(*plan, inspection->environment, style_));
-    if (!plan->empty()) say(recipe_line_);
-    if (plan->empty()) return nothing_to_do(*inspection);
+    if (plan->empty()) return nothing_to_do(*inspection, recipe_text);
+    say(recipe_text);
     if (options_.diff) {
       const std::string diff = render_diffs(disk_, *plan);
       outcome_.report["diff"] = diff;
@@ -108,9 +114,32 @@ class Repair {
         choose_recipe(disk_, *recipes, environment, options_.recipe);
     if (!choice.ok()) return choice.error();
     recipe_ = *choice->recipe;
-    recipe_line_ = "Recipe " + recipe_.id + ": " + printable(choice->reason) + "\n";
-    outcome_.report["recipe"] = json{{"id", recipe_.id}, {"reason", choice->reason}};
+    recipe_reason_ = choice->reason;
     return {};
+  }
+
+  // What was chosen and by what evidence, which findings this host is known for, and which not.
+  std::string compare_with_recipe(const std::vector<Finding>& findings) {
+    const Expectation expectation = compare_expected(recipe_, findings);
+    std::string text = "Recipe " + recipe_.id + ": " + printable(recipe_reason_) + "\n";
+    json expected = json::array();
+    for (const Recipe::Expected& each : expectation.met) {
+      expected.push_back(json{{"code", each.code}, {"because", each.because}});
+      text +=
+          fold("  expected " + each.code + ": " + printable(each.because), style_.columns, 0, 4) +
+          "\n";
+    }
+    for (const std::string& code : expectation.others) {
+      text += "  not usual here: " + code + " (`ssmend explain " + code + "`)\n";
+    }
+    for (const std::string& note : recipe_.notes) {
+      text += fold("  note: " + printable(note), style_.columns, 0, 4) + "\n";
+    }
+    outcome_.report["recipe"] = json{{"id", recipe_.id},
+                                     {"reason", recipe_reason_},
+                                     {"expected", expected},
+                                     {"not_usual", expectation.others}};
+    return text;
   }
 
   static std::string fmt_files(const std::string& verb, const Plan& plan) {
@@ -138,14 +167,16 @@ class Repair {
     return {};
   }
 
-  Result<Outcome> nothing_to_do(const Inspection& inspection) {
+  Result<Outcome> nothing_to_do(const Inspection& inspection, const std::string& recipe_text) {
     size_t errors = 0;
     for (const Finding& finding : inspection.findings) {
-      if (finding.severity == Severity::kError) {
+      // Where no interpreter is, half of the judgement is missing: that is not "healthy".
+      if (finding.severity == Severity::kError || finding.code == "interpreter-missing") {
         ++errors;
         say(render_finding(finding, style_) + "\n");
       }
     }
+    if (errors != 0) say(recipe_text);
     say(errors == 0 ? "Nothing to repair\n" : "Nothing that ssmend can repair here\n");
     say(summary_line({inspection}));
     outcome_.exit_code = errors == 0 ? kExitHealthy : kExitBroken;
@@ -189,8 +220,9 @@ class Repair {
     outcome_.changed = true;
     outcome_.report["changed"] = true;
     say(fmt_files("Changed", plan) + "\n");
-    const Result<Inspection> after = inspect_session(session_, disk_);
-    if (!after.ok()) return after.error();
+    Result<Inspection> after = inspect_session(session_, disk_);
+    if (!after.ok()) return std::move(after).error();
+    order_findings(recipe_, &after->findings);
     json findings = json::array();
     for (const Finding& finding : after->findings) {
       findings.push_back(finding_line(finding));
@@ -212,18 +244,25 @@ class Repair {
           "it\n");
       return {};
     }
-    const Result<std::string> recipes = data_directory("recipes");
-    if (!recipes.ok()) return recipes.error();
-    Result<std::vector<CheckScript>> scripts =
-        load_check_scripts(disk_, path_join(*recipes, "checks"));
-    if (!scripts.ok()) return std::move(scripts).error();
-    const std::unique_ptr<Process> process = open_system_process();
+    const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
     Verification verification;
-    verification.environment = environment.prefix;
+    const std::string library = installed_kernel_library(disk_, {environment});
+    if (!library.empty()) add_native_check(library, verification);
     PackageCheckRequest request;
     request.components = recipe_.checks;
-    verification.outcomes = check_packages(*process, disk_, environment, *scripts, request);
+    const bool show_progress = probe_terminal().error_is_terminal && !options_.json;
+    Result<void> checked =
+        add_package_checks(request, disk_, {environment}, show_progress, verification);
+    if (!checked.ok()) return checked;
+    verification.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     say(render_verification(verification, style_));
+    if (!environment.host.driver.known() ||
+        std::any_of(verification.outcomes.begin(), verification.outcomes.end(),
+                    [](const CheckOutcome& outcome) { return outcome.gpu_is_missing; })) {
+      say("Not checked here: what the GPU computes; `ssmend verify --require-gpu` does it where "
+          "there is one\n");
+    }
     outcome_.report["verification"] = json::parse(render_verification_json(verification));
     if (count_outcomes(verification.outcomes, CheckOutcome::State::kWrong) +
             count_outcomes(verification.outcomes, CheckOutcome::State::kFailed) !=
@@ -239,7 +278,7 @@ class Repair {
   RepairSession session_;
   TextStyle style_;
   Recipe recipe_;
-  std::string recipe_line_;
+  std::string recipe_reason_;
   Outcome outcome_;
 };
 

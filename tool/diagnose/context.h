@@ -93,16 +93,17 @@ void describe_module(const DiagnoseContext& context, const ModuleState& module, 
 std::string list_some(const std::vector<std::string>& names, size_t limit);
 
 // --- stages, in the order of diagnose.cc ---
-void collect_modules(DiagnoseContext& context);  // modules.cc: torch, ELF facts, resolutions
-void collect_sources(DiagnoseContext& context);  // sources.cc: Python files and the import walk
-void judge_files(DiagnoseContext& context);      // file_rules.cc: truncated, machine, ABI, stack
-void judge_torch(DiagnoseContext& context);      // torch_rules.cc: torch-replaced, distributed
-void judge_loading(DiagnoseContext& context);    // loading_rules.cc: libraries, load order
-void judge_symbols(DiagnoseContext& context);    // symbol_rules.cc: symbols and versions
-void judge_imports(DiagnoseContext& context);    // import_rules.cc: missing modules and names
-void judge_names(DiagnoseContext& context);      // name_rules.cc: removed names, distributed
-void judge_contracts(DiagnoseContext& context);  // contract_rules.cc: call sites, guards
-void judge_gpu_code(DiagnoseContext& context);   // gpu_rules.cc: images and driver
-void judge_repairs(DiagnoseContext& context);    // repair_rules.cc: what others have left
+void collect_modules(DiagnoseContext& context);    // modules.cc: torch, ELF facts, resolutions
+void collect_sources(DiagnoseContext& context);    // sources.cc: Python files and the import walk
+void judge_environment(DiagnoseContext& context);  // environment_rules.cc: interpreter, packages
+void judge_files(DiagnoseContext& context);        // file_rules.cc: truncated, machine, ABI, stack
+void judge_torch(DiagnoseContext& context);        // torch_rules.cc: torch-replaced, distributed
+void judge_loading(DiagnoseContext& context);      // loading_rules.cc: libraries, load order
+void judge_symbols(DiagnoseContext& context);      // symbol_rules.cc: symbols and versions
+void judge_imports(DiagnoseContext& context);      // import_rules.cc: missing modules and names
+void judge_names(DiagnoseContext& context);        // name_rules.cc: removed names, distributed
+void judge_contracts(DiagnoseContext& context);    // contract_rules.cc: call sites, guards
+void judge_gpu_code(DiagnoseContext& context);     // gpu_rules.cc: images and driver
+void judge_repairs(DiagnoseContext& context);      // repair_rules.cc: what others have left
 
 }  // namespace ssmend

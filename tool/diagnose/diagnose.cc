@@ -34,6 +34,7 @@ Inspection diagnose(const Disk& disk, Environment environment, const DiagnoseOpt
 
   collect_modules(context);  // facts and resolutions; frozen from here but for `explained`
   collect_sources(context);  // Python files; frozen from here
+  judge_environment(context);
   judge_torch(context);
   judge_files(context);
   judge_loading(context);

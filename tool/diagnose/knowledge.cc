@@ -21,7 +21,8 @@ Knowledge load() {
   for (const nlohmann::json& row : data["native_modules"]) {
     known.native_modules.push_back({row["name"].get<std::string>(),
                                     row["distribution"].get<std::string>(),
-                                    row["in_kernel_library"].get<bool>()});
+                                    row["in_kernel_library"].get<bool>(), row.value("package", ""),
+                                    row.value("same_functions", "")});
   }
   for (const nlohmann::json& row : data["consumers"]) {
     known.consumers.push_back(

@@ -11,6 +11,10 @@ struct NativeModuleInfo {
   std::string name;          // "causal_conv1d_cuda"
   std::string distribution;  // that brings it
   bool in_kernel_library = false;
+  // The Python package that people import, where that is another than the module, and the module
+  // of the kernel library that has its functions; empty where there is no such thing.
+  std::string package;
+  std::string same_functions;
 };
 
 struct ConsumerInfo {

@@ -282,6 +282,21 @@ class Planner {
     plan_.actions.push_back(std::move(action));
   }
 
+  // By the first expected cause that an action answers; what a file moves aside for stays before
+  // it.
+  void order_actions() {
+    const auto place = [&](const Action& action) {
+      size_t first = request_.expected.size();
+      for (const std::string& code : action.for_findings) {
+        const auto found = std::find(request_.expected.begin(), request_.expected.end(), code);
+        first = std::min(first, static_cast<size_t>(found - request_.expected.begin()));
+      }
+      return first;
+    };
+    std::stable_sort(plan_.actions.begin(), plan_.actions.end(),
+                     [&](const Action& a, const Action& b) { return place(a) < place(b); });
+  }
+
   Result<Plan> finish() {
     if (plan_.actions.empty()) {
       for (const Finding& finding : inspection_.findings) {
@@ -289,6 +304,7 @@ class Planner {
       }
       return std::move(plan_);
     }
+    order_actions();
     plan_.bookkeeping = record_changes(*request_.disk, inspection_.environment, plan_);
     for (const FileChange& change : plan_.bookkeeping) overlay_.add(change);
     for (const Action& action : plan_.actions) {

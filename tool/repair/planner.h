@@ -25,6 +25,8 @@ struct PlanRequest {
   std::vector<Payload> payloads;
   std::vector<std::string> only;  // codes; empty: all
   std::vector<std::string> keep;  // distributions that are never changed: the recipe's
+  // Codes in the order of causes that the recipe knows; actions are listed and applied in it.
+  std::vector<std::string> expected;
   std::string ssmend_version;
   // The environment as it would be on this disk: discover and diagnose once more.
   std::function<Result<Inspection>(const Disk&)> inspect;

@@ -161,4 +161,34 @@ int expected_place(const Recipe& recipe, std::string_view code) {
   return -1;
 }
 
+void order_findings(const Recipe& recipe, std::vector<Finding>* findings) {
+  const auto place = [&](const Finding& finding) {
+    const int expected = expected_place(recipe, finding.code);
+    return expected < 0 ? recipe.expects.size() : static_cast<size_t>(expected);
+  };
+  std::stable_sort(findings->begin(), findings->end(), [&](const Finding& a, const Finding& b) {
+    return a.severity != b.severity ? a.severity < b.severity : place(a) < place(b);
+  });
+}
+
+Expectation compare_expected(const Recipe& recipe, const std::vector<Finding>& findings) {
+  Expectation expectation;
+  for (const Recipe::Expected& expected : recipe.expects) {
+    if (std::any_of(findings.begin(), findings.end(), [&](const Finding& finding) {
+          return finding.severity != Severity::kNote && finding.code == expected.code;
+        })) {
+      expectation.met.push_back(expected);
+    }
+  }
+  for (const Finding& finding : findings) {
+    if (finding.severity == Severity::kNote || expected_place(recipe, finding.code) >= 0 ||
+        std::find(expectation.others.begin(), expectation.others.end(), finding.code) !=
+            expectation.others.end()) {
+      continue;
+    }
+    expectation.others.push_back(finding.code);
+  }
+  return expectation;
+}
+
 }  // namespace ssmend

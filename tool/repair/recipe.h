@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "diagnose/finding.h"
 #include "environment/environment.h"
 
 namespace ssmend {
@@ -41,5 +42,16 @@ Result<RecipeChoice> choose_recipe(const Disk& disk, const std::vector<Recipe>& 
 
 // The place of a code in `expects`, -1 where the recipe does not expect it.
 int expected_place(const Recipe& recipe, std::string_view code);
+
+// Causes first, as this host has them: within one severity the expected findings in the recipe's
+// order, then the others as they were. What is planned first and named first follows from it.
+void order_findings(const Recipe& recipe, std::vector<Finding>* findings);
+
+// What the recipe says about the findings of a host. Notes are no faults and are left out.
+struct Expectation {
+  std::vector<Recipe::Expected> met;  // in the recipe's order
+  std::vector<std::string> others;    // codes that are not usual here, each once
+};
+Expectation compare_expected(const Recipe& recipe, const std::vector<Finding>& findings);
 
 }  // namespace ssmend

@@ -1,0 +1,122 @@
+#include "cli/checks.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "verify/native_check.h"
+
+namespace ssmend {
+namespace {
+
+using State = CheckOutcome::State;
+
+constexpr const char* kInPackage = "ssm_kernels/libssm_kernels.so";
+
+Result<void> check_component_names(const std::vector<std::string>& wanted,
+                                   const std::vector<std::string>& known) {
+  for (const std::string& name : wanted) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      return Error("--component " + printable(name) + ": is none of " + join(known, ", "));
+    }
+  }
+  return {};
+}
+
+CheckOutcome native_not_checked(const NativeReport& report) {
+  CheckOutcome outcome;
+  outcome.component = "native";
+  outcome.name = "kernel library";
+  outcome.state = State::kNotChecked;
+  outcome.gpu_is_missing = report.state == NativeReport::State::kNoGpu;
+  outcome.reason = report.reason;
+  return outcome;
+}
+
+std::vector<std::string> device_lines(const NativeGpu& gpu, const std::string& library) {
+  std::vector<std::string> lines = {
+      "Library " + library,
+      fmt::format("GPU     {}, sm_{}, {} multiprocessors, driver for CUDA {}.{}", gpu.name, gpu.sm,
+                  gpu.multiprocessors, gpu.driver_version / 1000, gpu.driver_version % 1000 / 10)};
+  for (const NativeImage& image : gpu.images) {
+    lines.push_back(fmt::format("Image   {}: {}", image.unit, image.reason));
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string installed_kernel_library(const Disk& disk,
+                                     const std::vector<Environment>& environments) {
+  for (const Environment& environment : environments) {
+    for (const std::string& site : environment.site_directories) {
+      if (std::string path = path_join(site, kInPackage); disk.exists(path)) return path;
+    }
+  }
+  return "";
+}
+
+std::string kernel_library(const Disk& disk, const std::vector<Environment>& environments) {
+  if (std::string path = installed_kernel_library(disk, environments); !path.empty()) return path;
+  const Result<std::string> own = data_directory("kernels");
+  utsname system{};
+  if (!own.ok() || ::uname(&system) != 0) return "";
+  const std::string tag = std::string("linux_") + system.machine;
+  std::string path = path_join(path_join(*own, tag), kInPackage);
+  return open_system_disk()->exists(path) ? path : "";
+}
+
+void add_native_check(const std::string& library, Verification& verification) {
+  if (library.empty()) {
+    NativeReport none;
+    none.state = NativeReport::State::kNoLibrary;
+    none.reason = "no kernel library is installed here and none comes with this ssmend";
+    verification.outcomes.push_back(native_not_checked(none));
+    return;
+  }
+  const NativeReport report = run_native_check(library);
+  if (report.state != NativeReport::State::kChecked) {
+    verification.outcomes.push_back(native_not_checked(report));
+    return;
+  }
+  verification.device = device_lines(report.gpu, library);
+  for (const NativeResult& result : report.results) {
+    CheckOutcome outcome = result.outcome;
+    if (result.bytes_per_second > 0) {
+      outcome.rate = fmt::format("{:.0f} GB/s", result.bytes_per_second / 1e9);
+    }
+    verification.outcomes.push_back(std::move(outcome));
+  }
+}
+
+Result<void> add_package_checks(PackageCheckRequest request, const Disk& disk,
+                                const std::vector<Environment>& environments, bool show_progress,
+                                Verification& verification) {
+  Result<std::string> directory = data_directory("recipes");
+  if (!directory.ok()) return std::move(directory).error();
+  const std::unique_ptr<Disk> own_disk = open_system_disk();
+  Result<std::vector<CheckScript>> scripts =
+      load_check_scripts(*own_disk, path_join(*directory, "checks"));
+  if (!scripts.ok()) return std::move(scripts).error();
+  Result<void> known = check_component_names(request.components, component_names(*scripts));
+  if (!known.ok()) return known;
+
+  if (show_progress) {
+    request.on_step = [](const std::string& component, const std::string& step) {
+      print_progress("\r\x1b[K" + printable(component) + ": " + printable(step));
+    };
+  }
+  const std::unique_ptr<Process> process = open_system_process();
+  for (const Environment& environment : environments) {
+    verification.environment = environment.prefix;
+    std::vector<CheckOutcome> more = check_packages(*process, disk, environment, *scripts, request);
+    verification.outcomes.insert(verification.outcomes.end(), more.begin(), more.end());
+  }
+  if (request.on_step) print_progress("\r\x1b[K");
+  return {};
+}
+
+}  // namespace ssmend

@@ -1,0 +1,77 @@
+// The environment as a whole: is there an interpreter (interpreter-missing), and does the kernel
+// library have a module whose own package is not installed (kernels-alone).
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "diagnose/context.h"
+
+namespace ssmend {
+namespace {
+
+constexpr std::string_view kKernelDistribution = "ssm-kernels";
+
+void judge_interpreter(DiagnoseContext& context) {
+  const Environment& environment = context.environment();
+  if (!environment.python.executable.empty()) return;
+  Finding finding = make_finding("interpreter-missing");
+  // A folder of packages has none of its own, and a layer of an image can lack what is below it.
+  if (context.disk.is_mounted_root()) finding.severity = Severity::kWarning;
+  if (environment.kind == EnvironmentKind::kBareDirectory) finding.severity = Severity::kNote;
+  finding.subject = "python";
+  finding.location.path = environment.prefix;
+  finding.title = fmt::format("no interpreter in `{}`", environment.name_for_people);
+  for (const char* name : {"bin/python3", "bin/python"}) {
+    const std::string path = path_join(environment.prefix, name);
+    const Result<std::string> target = context.disk.read_link(path);
+    finding.evidence.push_back(
+        {"looked at", target.ok() ? path + " -> " + *target + ", which does not exist"
+                                  : path + ", which does not exist"});
+  }
+  if (environment.kind == EnvironmentKind::kBareDirectory) {
+    finding.meaning = "What native modules would get from the interpreter is not judged.";
+  }
+  finding.details.emplace_back("path", environment.prefix);
+  context.add(std::move(finding));
+}
+
+void judge_kernels_alone(DiagnoseContext& context) {
+  const Environment& environment = context.environment();
+  for (const NativeModuleInfo& native : knowledge().native_modules) {
+    if (native.package.empty()) continue;
+    const ModuleState* module = context.importable_module(native.name);
+    if (module == nullptr || module->owner == nullptr ||
+        module->owner->normalized_name != kKernelDistribution ||
+        environment.find_distribution(native.distribution) != nullptr ||
+        !environment.find_module(context.disk, native.package).empty()) {
+      continue;
+    }
+    Finding finding = make_finding("kernels-alone");
+    finding.subject = native.name;
+    finding.subject_path = module->file->path;
+    finding.location.path = context.shown(module->file->path);
+    finding.title = fmt::format("`{}` comes from {} {}; `{}` itself is not installed", native.name,
+                                module->owner->name, module->owner->version, native.package);
+    finding.evidence.push_back({"module", module->file->path});
+    finding.evidence.push_back({"searched", list_some(environment.site_directories, 4)});
+    finding.meaning =
+        fmt::format("Code that imports {} works; `import {}` is a ModuleNotFoundError.",
+                    native.name, native.package);
+    if (!native.same_functions.empty()) {
+      finding.remedies.push_back(
+          {fmt::format("own code takes the same functions from {}", native.same_functions),
+           "own code"});
+    }
+    finding.details.emplace_back("module", native.name);
+    finding.details.emplace_back("package", native.package);
+    context.add(std::move(finding));
+  }
+}
+
+}  // namespace
+
+void judge_environment(DiagnoseContext& context) {
+  judge_interpreter(context);
+  judge_kernels_alone(context);
+}
+
+}  // namespace ssmend
