@@ -23,24 +23,42 @@ void report(DiagnoseContext& context, const std::string& path, const std::string
   finding.details.emplace_back("path", path);
   finding.details.emplace_back("kind", kind);
   finding.remedies.push_back(
-      {"move it away: `ssmend repair` does so, `ssmend undo` brings it back", "1 file"});
+      kind == "backup"
+          ? Remedy{"nothing imports it, and `pip uninstall` would leave it behind: delete it when "
+                   "all works; where it is the file that the package installed, `ssmend repair` "
+                   "starts from it",
+                   "1 file"}
+          : Remedy{"move it away: `ssmend repair` does so, `ssmend undo` brings it back",
+                   "1 file"});
   context.add(std::move(finding));
 }
 
+bool is_owned(const Environment& environment, const std::string& path) {
+  return std::any_of(environment.distributions.begin(), environment.distributions.end(),
+                     [&](const Distribution& distribution) {
+                       return std::any_of(
+                           distribution.files.begin(), distribution.files.end(),
+                           [&](const RecordEntry& entry) { return entry.path == path; });
+                     });
+}
+
+// Start-up code that no distribution installed: one finding a file.
 void judge_marks(DiagnoseContext& context) {
-  std::vector<std::string> told;
   for (const std::string& directory : context.environment().site_directories) {
+    const Result<std::vector<DirectoryEntry>> entries = context.disk.list(directory);
+    if (!entries.ok()) continue;
+    std::vector<std::string> told;
     for (const RepairMark& mark : knowledge().repair_marks) {
-      const std::string path = path_join(directory, mark.file);
-      if (std::find(told.begin(), told.end(), path) != told.end()) continue;
-      if (!context.disk.exists(path)) continue;
-      const Result<std::string> text = context.disk.read(path, 4 << 20);
-      if (!text.ok() ||
-          (!mark.contains.empty() && text->find(mark.contains) == std::string::npos)) {
-        continue;
+      for (const DirectoryEntry& entry : *entries) {
+        if (!glob_match(mark.file, entry.name)) continue;
+        const std::string path = path_join(directory, entry.name);
+        if (std::find(told.begin(), told.end(), path) != told.end()) continue;
+        const Result<std::string> text = context.disk.read(path, 4 << 20);
+        if (!text.ok() || text->find(mark.contains) == std::string::npos) continue;
+        if (is_owned(context.environment(), path)) continue;
+        told.push_back(path);
+        report(context, path, mark.says, Severity::kWarning, "start-up");
       }
-      told.push_back(path);
-      report(context, path, mark.says, Severity::kWarning, "start-up");
     }
   }
 }
@@ -51,12 +69,7 @@ void judge_stubs(DiagnoseContext& context) {
     const std::string file = context.environment().find_module(context.disk, native.name);
     const bool python = glob_match("*.py", file) || glob_match("*.pyc", file);
     if (!python) continue;
-    const bool owned = std::any_of(
-        context.environment().distributions.begin(), context.environment().distributions.end(),
-        [&](const Distribution& distribution) {
-          return std::any_of(distribution.files.begin(), distribution.files.end(),
-                             [&](const RecordEntry& entry) { return entry.path == file; });
-        });
+    const bool owned = is_owned(context.environment(), file);
     if (owned) continue;  // a distribution that provides the module in Python
     const bool shadows =
         std::any_of(context.modules.begin(), context.modules.end(),

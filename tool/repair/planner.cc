@@ -92,22 +92,6 @@ class Planner {
     plan_.actions.push_back(std::move(action));
   }
 
-  // A file that somebody patched in part: rules are made for the original, where that is at hand.
-  void start_from_original(FilePatch& patch, const PatchFacts& facts) {
-    const std::optional<Original> original =
-        find_original(overlay_, inspection_.environment, patch.path);
-    std::optional<FilePatch> again;
-    if (original) again = patch_content(request_.rules, facts, patch.relative, original->content);
-    if (!again || again->state != PatchState::kApplied) {
-      plan_.refusals.push_back(patch.relative + ": " + patch.reason +
-                               "; reinstall its package, then repair");
-      return;
-    }
-    again->path = patch.path;
-    again->reason = "from its original, " + std::string(base_name(original->path));
-    patch = std::move(*again);
-  }
-
   const Finding* find_blocking() const {
     for (const Finding& finding : inspection_.findings) {
       if (finding.severity == Severity::kError && is_one_of(kBlockingCodes, finding.code)) {
@@ -250,8 +234,9 @@ class Planner {
     }
     plan_.patches = plan_patches(overlay_, request_.rules, facts,
                                  environment_targets(overlay_, request_.rules, sites));
-    for (FilePatch& patch : plan_.patches) {
-      if (patch.state == PatchState::kPartlyByHand) start_from_original(patch, facts);
+    start_from_originals(overlay_, now->environment, request_.rules, facts, plan_.patches,
+                         plan_.refusals);
+    for (const FilePatch& patch : plan_.patches) {
       if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file, all_codes);
     }
     return {};
