@@ -104,6 +104,10 @@ TEST(HostTables, architectures_and_cuda_versions) {
   EXPECT_EQ(driver_cuda_version("390.1"), "");
   EXPECT_EQ(l4t_cuda_version("35.5.0"), "11.4");
   EXPECT_EQ(l4t_cuda_version("36.4.3"), "12.6");
+  EXPECT_EQ(ptx_version_of_cuda("11.4"), "7.4");
+  EXPECT_EQ(ptx_version_of_cuda("12.6"), "8.5");
+  EXPECT_EQ(ptx_version_of_cuda("13.0"), "9.0");
+  EXPECT_EQ(ptx_version_of_cuda("9.0"), "");
 }
 
 }  // namespace

@@ -11,6 +11,9 @@ if(Python3_FOUND AND TARGET ssmend)
   add_test(NAME loader_conformance_python
            COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/conformance/python_orders.py
                    --ssmend $<TARGET_FILE:ssmend>)
-  set_tests_properties(loader_conformance loader_conformance_root loader_conformance_aarch64
-                       loader_conformance_python PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77)
+  add_test(NAME loader_conformance_musl
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/conformance/musl.py
+                   --ssmend $<TARGET_FILE:ssmend>)
+  set_tests_properties(loader_conformance loader_conformance_musl loader_conformance_root
+                       loader_conformance_aarch64 loader_conformance_python PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77)
 endif()

@@ -66,6 +66,41 @@ class FindingsTest(EnvironmentCase):
                 seen = self.inspect(self.venv, expect=1)
                 self.assertIn("truncated-file", self.loader_codes(seen), str(seen))
 
+    def test_torchvision_of_another_torch_release(self):
+        self.install_wheel("torchvision", "0.21.0")  # made for torch 2.6
+        probe = make_environment.run(
+            [self.venv / "bin" / "python", "-c", "try:\n    import torchvision\n"
+             "except RuntimeError as error:\n    print(error)\nimport ctypes, torch\n"
+             f"try:\n    ctypes.CDLL({str(self.site / 'torchvision' / '_C.so')!r}, mode=1)\n"
+             "except OSError as error:\n    print(error)"], "asking Python for torchvision")
+        said, loader = probe.strip().splitlines()[-2:]
+        self.assertEqual(said, "operator torchvision::nms does not exist")
+        self.assertIn("libcudart.so.12: cannot open", loader)  # the first of the causes
+        seen = self.inspect(self.venv, expect=1)
+        found = [f for f in seen.findings() if f["subject"] == "torchvision._C"]
+        errors = {f["code"] for f in found if f["severity"] == "error"}
+        self.assertEqual(errors, {"cuda-runtime-missing", "torch-mismatch"})
+        titles = "\n".join(f["title"] for f in found)
+        self.assertIn("libcudart.so.12 of CUDA 12", titles)
+        self.assertIn("built with the other C++ ABI", titles)
+        self.assertIn("built against another release than torch 2.11.0", titles)
+
+    def install_wheel(self, name, version):
+        kept = cache_directory() / "wheels"
+        if not list(kept.glob(f"{name}-{version}-*.whl")):
+            try:
+                make_environment.run(
+                    [self.base / "bin" / "python", "-m", "pip", "--disable-pip-version-check",
+                     "download", "--quiet", "--no-deps", "--only-binary=:all:", "-d", kept,
+                     f"{name}=={version}"], f"pip download of {name}")
+            except Unavailable as reason:
+                self.skipTest(str(reason))
+        found = list(kept.glob(f"{name}-{version}-*.whl"))
+        if not found:
+            self.skipTest(f"no wheel of {name} {version} for this Python")
+        with zipfile.ZipFile(found[0]) as wheel:
+            wheel.extractall(self.site)
+
     def test_healthy_control_has_none_of_these(self):
         seen = self.inspect(self.venv)
         for module in ("causal_conv1d_cuda", "selective_scan_cuda"):

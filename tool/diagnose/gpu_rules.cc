@@ -1,4 +1,4 @@
-// GPU code against the GPU and its driver: no-gpu-code, driver-too-old.
+// GPU code against the GPU and its driver: no-gpu-code, driver-too-old (runtime, PTX).
 //
 // Which image runs: a cubin of the same major architecture and a minor one not above the device's;
 // PTX of any architecture not above. On a Tegra only a cubin of the very architecture (measured on
@@ -14,6 +14,7 @@
 #include "base/version.h"
 #include "diagnose/context.h"
 #include "elf/fatbin.h"
+#include "environment/host_tables.h"
 
 namespace ssmend {
 namespace {
@@ -68,11 +69,53 @@ std::string images_text(const FatBinary& binary) {
   return list_some(std::vector<std::string>(names.begin(), names.end()), 12);
 }
 
+std::string ptx_version(const GpuImage& image) {
+  return fmt::format("{}.{}", image.major, image.minor);
+}
+
+// The only code for this GPU is PTX that its driver's compiler is too old for.
+void judge_ptx(DiagnoseContext& context, const ModuleState& module, const FatBinary& binary,
+               const WantedGpu& gpu) {
+  const Probe& cuda = context.environment().host.cuda_driver_api;
+  const std::string limit = ptx_version_of_cuda(cuda.value);
+  if (!cuda.known() || limit.empty()) return;
+  std::string oldest;
+  for (const GpuImage& image : binary.images) {
+    if (!runs(image, gpu)) continue;
+    const std::string version = ptx_version(image);
+    if (image.kind != GpuImageKind::kPtx || compare_dotted(version, limit) <= 0) return;
+    if (oldest.empty() || compare_dotted(version, oldest) < 0) oldest = version;
+  }
+  Finding finding = make_finding("driver-too-old");
+  describe_module(context, module, &finding);
+  finding.title = fmt::format("`{}` has only PTX {} for sm_{}, the driver takes PTX up to {}",
+                              module.subject(), oldest, gpu.arch, limit);
+  finding.meaning =
+      "CUDA error 222 at the first call: the provided PTX was compiled with an unsupported "
+      "toolchain.";
+  finding.evidence.push_back({"images", images_text(binary)});
+  finding.evidence.push_back({"gpu", fmt::format("sm_{}, {}", gpu.arch, gpu.source)});
+  finding.evidence.push_back({"driver", fmt::format("CUDA {}, from {}", cuda.value, cuda.source)});
+  finding.ruled_out.emplace_back("no code for this GPU at all: the PTX is for it or an older one");
+  const std::string name = module.owner == nullptr ? module.subject() : module.owner->name;
+  finding.remedies.push_back(
+      {fmt::format("build it for this GPU, so that no PTX is needed: `TORCH_CUDA_ARCH_LIST={}.{} "
+                   "pip install --no-build-isolation --no-binary :all: {}`",
+                   gpu.arch / 10, gpu.arch % 10, name),
+       name});
+  for (const std::string& remedy : find_code("driver-too-old")->remedies) {
+    finding.remedies.push_back({remedy, ""});
+  }
+  finding.details.emplace_back("ptx", oldest);
+  context.add(std::move(finding));
+}
+
 void judge_images(DiagnoseContext& context, const ModuleState& module, const WantedGpu& gpu) {
   const Result<FatBinary> binary = read_fat_binary(context.disk, module.file->path);
   if (!binary.ok() || binary->images.empty()) return;
   if (std::any_of(binary->images.begin(), binary->images.end(),
                   [&](const GpuImage& image) { return runs(image, gpu); })) {
+    judge_ptx(context, module, *binary, gpu);
     return;
   }
   Finding finding = make_finding("no-gpu-code");

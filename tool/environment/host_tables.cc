@@ -52,6 +52,15 @@ constexpr std::array<Row, 6> kL4t = {{{"39.0", "13.2"},
                                       {"34.0", "11.4"},
                                       {"32.0", "10.2"}}};
 
+// Newest PTX ISA that the driver of each CUDA release takes, newest first (PTX ISA manual, "Release
+// notes"). Newer PTX fails with error 222, CUDA_ERROR_UNSUPPORTED_PTX_VERSION.
+constexpr std::array<Row, 22> kPtx = {
+    {{"13.2", "9.2"}, {"13.1", "9.1"}, {"13.0", "9.0"}, {"12.9", "8.8"}, {"12.8", "8.7"},
+     {"12.7", "8.6"}, {"12.5", "8.5"}, {"12.4", "8.4"}, {"12.3", "8.3"}, {"12.2", "8.2"},
+     {"12.1", "8.1"}, {"12.0", "8.0"}, {"11.8", "7.8"}, {"11.7", "7.7"}, {"11.6", "7.6"},
+     {"11.5", "7.5"}, {"11.4", "7.4"}, {"11.3", "7.3"}, {"11.2", "7.2"}, {"11.1", "7.1"},
+     {"11.0", "7.0"}, {"10.2", "6.5"}}};
+
 template <size_t kSize>
 std::string newest_not_above(const std::array<Row, kSize>& rows, std::string_view version) {
   for (const Row& row : rows) {
@@ -81,5 +90,7 @@ std::string driver_cuda_version(std::string_view driver) {
 }
 
 std::string l4t_cuda_version(std::string_view l4t) { return newest_not_above(kL4t, l4t); }
+
+std::string ptx_version_of_cuda(std::string_view cuda) { return newest_not_above(kPtx, cuda); }
 
 }  // namespace ssmend

@@ -16,5 +16,7 @@ std::string gpu_name_architecture(std::string_view model_name);
 std::string driver_cuda_version(std::string_view driver);
 // CUDA of the driver in an L4T release: "36.4.3" -> "12.6"; empty for unknown ones.
 std::string l4t_cuda_version(std::string_view l4t);
+// Newest PTX ISA that a driver of that CUDA takes: "12.6" -> "8.5"; empty below 10.2.
+std::string ptx_version_of_cuda(std::string_view cuda);
 
 }  // namespace ssmend

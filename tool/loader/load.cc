@@ -38,6 +38,16 @@ int find_loaded_glibc(ProcessState& state, const std::string& name, std::string&
   return -1;
 }
 
+// "libc.musl-x86_64.so.1", "libm.so.6", "libpthread.so.0": musl has all of it in its loader and
+// never looks for a file (ldso/dynlink.c load_library).
+bool is_musl_itself(std::string_view name) {
+  if (name.substr(0, 3) != "lib") return false;
+  for (const char* reserved : {"c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."}) {
+    if (name.substr(3, std::string_view(reserved).size()) == reserved) return true;
+  }
+  return false;
+}
+
 // musl knows a library by the file name it was found under, whatever its DT_SONAME says.
 int find_loaded_musl(const ProcessState& state, const std::string& name, std::string& how) {
   const bool is_path = name.find('/') != std::string::npos;
@@ -45,7 +55,7 @@ int find_loaded_musl(const ProcessState& state, const std::string& name, std::st
     const LoadedObject& object = state.objects[i];
     const auto& names = object.names;
     if ((!is_path && std::find(names.begin(), names.end(), name) != names.end()) ||
-        (object.is_system_loader && (name == "libc.so" || name.rfind("libc.musl-", 0) == 0))) {
+        (object.is_system_loader && is_musl_itself(name))) {
       how = "already loaded";
       return static_cast<int>(i);
     }
