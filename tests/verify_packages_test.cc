@@ -143,10 +143,10 @@ TEST(CheckPackages, the_interpreter_writes_no_bytecode_and_gets_its_arguments) {
   script.component = "ss2d";
   script.file = "/checks/ss2d.py";
   script.arguments = {"one"};
-  script.needs_checkout = true;
+  script.checkout = "yolo";
   script.timeout_seconds = 12;
   PackageCheckRequest request;
-  request.yolo_checkout = "/yolo";
+  request.checkouts["yolo"] = "/yolo";
   request.components = {"ss2d"};
   const auto outcomes = check_packages(process, *disk, environment, {script}, request);
   ASSERT_EQ(process.requests.size(), 1u);
@@ -178,7 +178,7 @@ TEST(LoadCheckScripts, the_table_of_this_repository) {
   ASSERT_TRUE(scripts.ok()) << format_error(scripts.error());
   EXPECT_EQ(component_names(*scripts),
             (std::vector<std::string>{"torch", "imports", "causal_conv1d", "selective_scan",
-                                      "mamba", "mamba2", "ss2d"}));
+                                      "mamba", "mamba2", "ss2d", "vmamba"}));
   for (const CheckScript& script : *scripts) EXPECT_TRUE(disk->exists(script.file)) << script.file;
 }
 

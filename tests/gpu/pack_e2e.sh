@@ -1,29 +1,34 @@
 #!/usr/bin/env bash
 # Packs what tests/gpu/e2e_environment.sh needs into .device/e2e.tar.gz (which git ignores), for a
 # GPU machine that can fetch nothing: ssmend with its data and libraries, the packages as wheels for
-# Python 3.12, and with --yolo DIR the two files of a Mamba-YOLO checkout.
-#   tests/gpu/pack_e2e.sh BUILD_FOLDER [--python PYTHON3.12_WITH_TORCH] [--yolo DIR]
-#                         [--upstream causal_conv1d_cuda.so]
-# --upstream: causal_conv1d 1.6.0's own CUDA build, for the case of two packages that do not fit.
+# Python 3.12, and the few files that are used of a Mamba-YOLO and a VMamba checkout.
+#   tests/gpu/pack_e2e.sh BUILD_FOLDER [--python PYTHON3.12_WITH_TORCH] [--yolo DIR] [--vmamba DIR]
+#                         [--upstream causal_conv1d_cuda.so] [--scan selective_scan_cuda.so.xz]
+# --upstream, --scan: causal_conv1d 1.6.0's and mamba_ssm's own CUDA builds, for the cases of two
+# packages that do not fit.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$1
 shift
 python=python3
 yolo=
+vmamba=
 upstream=
+scan=
 while [ $# -gt 0 ]; do
   case $1 in
     --python) python=$2 ;;
     --yolo) yolo=$2 ;;
+    --vmamba) vmamba=$2 ;;
     --upstream) upstream=$2 ;;
+    --scan) scan=$2 ;;
     *) echo "unknown option $1" >&2; exit 2 ;;
   esac
   shift 2
 done
 to=$root/.device/e2e
-rm -rf "$to/ssmend" "$to/yolo" "$to/upstream"
-mkdir -p "$to/ssmend/bin" "$to/ssmend/lib" "$to/wheels" "$to/upstream"
+rm -rf "$to/ssmend" "$to/yolo" "$to/vmamba" "$to/upstream"
+mkdir -p "$to/ssmend/bin" "$to/ssmend/lib" "$to/wheels" "$to/upstream" "$to/yolo" "$to/vmamba"
 
 cp "$build/bin/ssmend" "$to/ssmend/bin/"
 cp -rL "$build/share" "$to/ssmend/"
@@ -51,7 +56,13 @@ if [ -n "$yolo" ]; then
   cp "$yolo"/ultralytics/nn/modules/{mamba_yolo,common_utils_mbyolo}.py \
     "$to/yolo/ultralytics/nn/modules/"
 fi
+if [ -n "$vmamba" ]; then
+  mkdir -p "$to/vmamba/classification/models"
+  cp "$vmamba"/classification/models/{vmamba,csm_triton,csms6s}.py \
+    "$to/vmamba/classification/models/"
+fi
 [ -z "$upstream" ] || cp "$upstream" "$to/upstream/causal_conv1d_cuda.so"
+[ -z "$scan" ] || cp "$scan" "$to/upstream/selective_scan_cuda.so.xz"
 rm -rf "$to"/ssmend/share/ssmend/kernels/linux_aarch64
-tar -C "$to" -czf "$root/.device/e2e.tar.gz" ssmend wheels upstream $([ -z "$yolo" ] || echo yolo)
+tar -C "$to" -czf "$root/.device/e2e.tar.gz" ssmend wheels upstream yolo vmamba
 du -h "$root/.device/e2e.tar.gz"

@@ -11,7 +11,7 @@ bool wants_file(const DeclaredOption& option) {
   static const std::vector<std::string> kFileOptions = {
       "--python", "--site-packages", "--root",   "--html",     "--sarif",   "--json",
       "--junit",  "--checks",        "--github", "--markdown", "--compare", "--compare-json",
-      "--loaded", "--program",       "--recipe", "--yolo"};
+      "--loaded", "--program",       "--recipe", "--yolo",     "--vmamba"};
   for (const std::string& name : option.names) {
     for (const std::string& file : kFileOptions) {
       if (name == file) return true;

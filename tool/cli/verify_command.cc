@@ -102,8 +102,10 @@ void add_verify_command(CLI::App& app, Selected& selected) {
       ->add_option("--component", options->packages.components,
                    "only this one (torch, imports, mamba, ...); may be given again")
       ->excludes(native);
-  command->add_option("--yolo", options->packages.yolo_checkout,
+  command->add_option("--yolo", options->packages.checkouts["yolo"],
                       "a Mamba-YOLO checkout: SS2D and VSSBlock are checked too");
+  command->add_option("--vmamba", options->packages.checkouts["vmamba"],
+                      "a VMamba checkout: its VSSBlock is checked too");
   command->add_option("--device", options->packages.device, "cuda, or cpu for binaries made for it")
       ->check(CLI::IsMember({"cuda", "cpu"}));
   command->add_option("--timeout", options->packages.timeout_seconds,

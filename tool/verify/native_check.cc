@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 #include "fmt/format.h"
 
@@ -56,11 +57,19 @@ void NativeComparison::compare(const std::string& part, const std::vector<double
   for (size_t i = 0; i < expected.size(); ++i) {
     const double error = std::fabs(got[i] - expected[i]);
     const double limit = relative * std::fabs(expected[i]) + absolute;
-    if (!(outcome_->error.value_or(0) >= error)) outcome_->error = error;
-    if (!(outcome_->limit.value_or(0) >= limit)) outcome_->limit = limit;
-    if (error <= limit) continue;
+    const bool right = error <= limit;  // false for a NaN
+    const double ratio = limit > 0 && !std::isnan(error) ? error / limit
+                         : right                         ? 0
+                                                         : std::numeric_limits<double>::infinity();
+    if (ratio > worst_ratio_) {
+      worst_ratio_ = ratio;
+      // A NaN or an infinity is no number to show: the first bad element shows it.
+      outcome_->error = std::isfinite(error) ? std::optional<double>(error) : std::nullopt;
+      outcome_->limit = limit;
+    }
+    if (right) continue;
     if (bad++ == 0 && outcome_->state != CheckOutcome::State::kWrong) {
-      outcome_->part = part;
+      outcome_->part = run_ == 1 ? part : fmt::format("{} (run {} of the same input)", part, run_);
       outcome_->index = index_of(i, sizes);
       outcome_->found = number_text(got[i]);
       outcome_->expected = number_text(expected[i]);

@@ -13,14 +13,23 @@
 
 namespace ssmend {
 
+// How often an operation is run on the same inputs, its outputs poisoned before each run: a race
+// between its threads need not show in the first.
+inline constexpr int kNativeRuns = 4;
+
 // Collects one check's comparisons into its outcome. An element is right where
-// |got - expected| <= relative * |expected| + absolute; a NaN never is.
+// |got - expected| <= relative * |expected| + absolute; a NaN never is. The outcome's error and
+// limit are those of one element: of all, the one whose error is the largest part of its limit.
 class NativeComparison {
  public:
   explicit NativeComparison(CheckOutcome* outcome) : outcome_(outcome) {}
   void compare(const std::string& part, const std::vector<double>& got,
                const std::vector<double>& expected, const std::vector<int64_t>& sizes,
                double relative, double absolute);
+  // From here on the parts are of the run of this number, counted from 1.
+  void begin_run(int run) { run_ = run; }
+  // Nothing was wrong so far: another run may still show something.
+  [[nodiscard]] bool right_so_far() const { return outcome_->state == CheckOutcome::State::kOk; }
   // What the operation must at least read and write, for the rate.
   void set_work(double seconds, double bytes) {
     seconds_ = seconds;
@@ -31,6 +40,8 @@ class NativeComparison {
 
  private:
   CheckOutcome* outcome_;
+  int run_ = 1;
+  double worst_ratio_ = -1;  // of error to limit; infinite for a NaN
   double seconds_ = 0;
   double bytes_ = 0;
 };

@@ -212,14 +212,17 @@ class DriverSession : public NativeSession {
 
   ssm_tensor poisoned(const std::vector<int64_t>& sizes, int dtype,
                       const std::vector<int>& order) override {
-    ssm_tensor tensor = allocate(sizes, dtype, order);
-    if (error_.empty()) call("cuMemsetD8", cuda_.fill(address(tensor), 0xff, bytes_of(tensor)));
+    const ssm_tensor tensor = allocate(sizes, dtype, order);
+    poison(tensor);
     return tensor;
   }
 
+  void poison(const ssm_tensor& tensor) override { fill(tensor, 0xff); }
+  void clear(const ssm_tensor& tensor) override { fill(tensor, 0); }
+
   void* scratch(uint64_t bytes) override {
     const uint64_t memory = allocate_bytes(bytes);
-    if (error_.empty()) call("cuMemsetD8", cuda_.fill(memory, 0, bytes));
+    if (error_.empty()) call("cuMemsetD8", cuda_.fill(memory, 0xff, bytes));
     return reinterpret_cast<void*>(memory);
   }
 
@@ -281,6 +284,9 @@ class DriverSession : public NativeSession {
  private:
   void fail(const std::string& text) {
     if (error_.empty()) error_ = text;
+  }
+  void fill(const ssm_tensor& tensor, unsigned char byte) {
+    if (error_.empty()) call("cuMemsetD8", cuda_.fill(address(tensor), byte, bytes_of(tensor)));
   }
   void call(const char* name, int result) {
     if (result != 0) fail(fmt::format("{}: error {}", name, result));

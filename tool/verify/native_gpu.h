@@ -60,7 +60,10 @@ class NativeSession {
   // Filled with NaN bits: an element that is never written is seen. int32: -1.
   virtual ssm_tensor poisoned(const std::vector<int64_t>& sizes, int dtype,
                               const std::vector<int>& order) = 0;
-  // `bytes` of device memory holding zeros, for a workspace.
+  // Poisons a tensor again, or clears it.
+  virtual void poison(const ssm_tensor& tensor) = 0;
+  virtual void clear(const ssm_tensor& tensor) = 0;
+  // `bytes` of device memory holding NaN bits, for a workspace.
   virtual void* scratch(uint64_t bytes) = 0;
   // Waits for the GPU; dense values in the order of the tensor's sizes. complex64 gives pairs.
   virtual std::vector<double> download(const ssm_tensor& tensor) = 0;

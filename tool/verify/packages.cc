@@ -107,9 +107,14 @@ CheckScript script_of(const Json& row, const std::string& directory) {
   if (!file.empty()) script.file = path_join(directory, file);
   script.arguments = texts_of(row, "arguments");
   script.modules = texts_of(row, "modules");
-  script.needs_checkout = row.value("needs_checkout", false);
+  script.checkout = text_of(row, "checkout");
   script.timeout_seconds = number_of(row, "timeout_seconds").value_or(300);
   return script;
+}
+
+std::string checkout_of(const CheckScript& script, const PackageCheckRequest& request) {
+  const auto found = request.checkouts.find(script.checkout);
+  return found == request.checkouts.end() ? "" : found->second;
 }
 
 // Why there is nothing to run; empty where there is.
@@ -120,8 +125,8 @@ std::string obstacle(const Disk& disk, const Environment& environment, const Che
   for (const std::string& module : script.modules) {
     if (environment.find_module(disk, module).empty()) return module + " is not installed";
   }
-  if (script.needs_checkout && request.yolo_checkout.empty()) {
-    return "no Mamba-YOLO checkout given (--yolo DIR)";
+  if (!script.checkout.empty() && checkout_of(script, request).empty()) {
+    return fmt::format("no checkout given (--{} DIR)", script.checkout);
   }
   return "";
 }
@@ -133,7 +138,7 @@ std::vector<CheckOutcome> run_script(Process& process, const Environment& enviro
   // -B: a check must not leave bytecode behind in the environment that it looks at.
   run.argv = {environment.python.executable, "-B", "-X", "faulthandler", script.file};
   run.argv.insert(run.argv.end(), script.arguments.begin(), script.arguments.end());
-  if (script.needs_checkout) run.argv.push_back(request.yolo_checkout);
+  if (!script.checkout.empty()) run.argv.push_back(checkout_of(script, request));
   run.extra_environment = {"SSMEND_CHECK_DEVICE=" + request.device, "PYTHONUNBUFFERED=1"};
   run.unset_environment = {"PYTHONSTARTUP", "PYTHONINSPECT"};
   run.timeout_seconds =

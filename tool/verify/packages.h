@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct CheckScript {
   std::string file;  // absolute path
   std::vector<std::string> arguments;
   std::vector<std::string> modules;  // without one of these there is nothing to check
-  bool needs_checkout = false;       // takes the Mamba-YOLO folder as its last argument
+  std::string checkout;  // not empty: takes this checkout's folder ("yolo") as its last argument
   double timeout_seconds = 300;
 };
 
@@ -33,7 +34,7 @@ std::vector<std::string> component_names(const std::vector<CheckScript>& scripts
 
 struct PackageCheckRequest {
   std::vector<std::string> components;  // empty: all of them
-  std::string yolo_checkout;            // --yolo DIR, absolute
+  std::map<std::string, std::string> checkouts;  // folders by the option's name: --yolo, --vmamba
   std::string device = "cuda";          // torch device type; "cpu" for a binary made for the CPU
   double timeout_seconds = 0;           // of one script; 0: the table's
   // Told of every step before it runs; may be empty.
