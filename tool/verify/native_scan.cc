@@ -193,7 +193,7 @@ void check_update(NativeSession& session, NativeComparison& comparison, const Sc
 }  // namespace
 
 std::vector<NativeCase> scan_native_cases() {
-  std::vector<ScanCase> shapes(9);
+  std::vector<ScanCase> shapes(11);
   shapes[0] = {.batch = 2, .dim = 64, .states = 16, .groups = 1, .length = 151};
   shapes[1] = {.batch = 1, .dim = 48, .states = 8, .groups = 2, .length = 2049, .gate = false};
   shapes[2] = {.batch = 2, .dim = 36, .states = 64, .groups = 1, .length = 77, .wide = true};
@@ -211,6 +211,14 @@ std::vector<NativeCase> scan_native_cases() {
   shapes[7] = {.batch = 2, .dim = 64, .states = 16, .groups = 4, .length = 64, .delta_ratio = 2};
   // Enough channels for the kernel that takes over where they fill a large GPU.
   shapes[8] = {.batch = 8, .dim = 1088, .states = 8, .groups = 1, .length = 33};
+  shapes[9] = {.batch = 2, .dim = 24, .states = 16, .groups = 2, .length = 77, .complex = true};
+  shapes[10] = {.batch = 2,
+                .dim = 24,
+                .states = 5,
+                .groups = 1,
+                .length = 33,
+                .variable_B = false,
+                .complex = true};
   std::vector<NativeCase> cases;
   for (const int dtype : {SSM_FLOAT32, SSM_FLOAT16, SSM_BFLOAT16}) {
     unsigned seed = 20;
