@@ -208,22 +208,6 @@ TEST(kernel_pack, a_false_block_is_refused) {
   EXPECT_EQ(unpacked(std::string("\xf0\xff\xff\xff", 4), 13), "refused");
 }
 
-TEST(conv1d_layout, tiles_cover_the_row_and_fit_the_lanes) {
-  for (const int64_t bytes : {2, 4}) {
-    for (const bool aligned : {true, false}) {
-      for (int64_t length = 1; length < 20000; length += length < 3000 ? 1 : 37) {
-        const RowTiling tiling = tile_row(length, bytes, aligned, 5);
-        const int64_t per_chunk = 16 / bytes;
-        const int64_t needed = ((aligned ? 0 : per_chunk - 1) + length + per_chunk - 1) / per_chunk;
-        ASSERT_GE(int64_t{tiling.tiles} * tiling.chunks, needed) << length;
-        ASSERT_LT(int64_t{tiling.tiles - 1} * tiling.chunks, needed) << length;
-        ASSERT_LE(tiling.chunks, 5 * 32) << length;
-        ASSERT_EQ(tiling.chunks % 8, 0) << length;
-      }
-    }
-  }
-}
-
 ssm_tensor tensor_at(uintptr_t address, int64_t b, int64_t d, int64_t l, int64_t sb, int64_t sd,
                      int64_t sl) {
   ssm_tensor tensor = {};
@@ -235,6 +219,64 @@ ssm_tensor tensor_at(uintptr_t address, int64_t b, int64_t d, int64_t l, int64_t
   std::copy(sizes, sizes + 3, tensor.size);
   std::copy(strides, strides + 3, tensor.stride);
   return tensor;
+}
+
+int64_t chunks_of(const RowShape& shape) {
+  const int64_t per_chunk = 16 / shape.element_bytes;
+  return ((shape.aligned ? 0 : per_chunk - 1) + shape.length + per_chunk - 1) / per_chunk;
+}
+
+void expect_cover(const RowShape& shape, const RowTiling& tiling) {
+  const int64_t needed = chunks_of(shape);
+  ASSERT_GE(int64_t{tiling.tiles} * tiling.chunks, needed) << shape.length;
+  ASSERT_LT(int64_t{tiling.tiles - 1} * tiling.chunks, needed) << shape.length;
+  ASSERT_EQ(tiling.chunks % 8, 0) << shape.length;
+  ASSERT_GE(tiling.groups, 1) << shape.length;
+  ASSERT_LE(tiling.groups, shape.batch) << shape.length;
+}
+
+TEST(conv1d_layout, tiles_cover_the_row_and_fit_the_lanes) {
+  for (const int64_t bytes : {2, 4}) {
+    for (const bool aligned : {true, false}) {
+      for (int64_t length = 1; length < 20000; length += length < 3000 ? 1 : 37) {
+        const RowShape shape = {8, 512, length, bytes, aligned};
+        const RowTiling tiling = tile_row(shape, 5);
+        expect_cover(shape, tiling);
+        ASSERT_LE(tiling.chunks, 5 * 32) << length;
+      }
+    }
+  }
+}
+
+// The steps of a walk reach every chunk of its tile and, where another tile follows, the chunk
+// after.
+TEST(conv1d_layout, walks_cover_the_row_and_the_chunk_after_a_tile) {
+  for (const int64_t rows : {1, 64, 6000, 100000}) {
+    for (const int64_t bytes : {2, 4}) {
+      for (int64_t length = 1; length < 70000; length += length < 600 ? 1 : 373) {
+        const RowShape shape = {1, rows, length, bytes, false};
+        const RowTiling tiling = walk_row(shape);
+        expect_cover(shape, tiling);
+        ASSERT_TRUE(tiling.team == 1 || tiling.team == 2 || tiling.team == 4);
+        const int64_t reached = int64_t{tiling.steps} * tiling.team * 32;
+        ASSERT_GE(reached, tiling.tiles == 1 ? chunks_of(shape) : tiling.chunks + 1) << length;
+        ASSERT_GE(tiling.chunks, tiling.tiles == 1 ? 1 : 24) << length;
+      }
+    }
+  }
+}
+
+TEST(conv1d_layout, short_rows_share_warps_and_few_long_ones_are_cut) {
+  EXPECT_LE(walk_row({64, 384, 196, 2, false}).groups, 16);
+  EXPECT_EQ(walk_row({8, 4096, 2048, 2, true}).tiles, 1);
+  EXPECT_GT(walk_row({1, 16, 65536, 4, true}).tiles, 8);
+  EXPECT_EQ(tile_row({8, 4096, 2048, 2, true}, 5).groups, 8);
+  EXPECT_LT(tile_row({64, 384, 196, 2, false}, 5).groups, 64);
+}
+
+TEST(conv1d_layout, the_end_of_a_view_is_that_of_its_last_element) {
+  const ssm_tensor view = tensor_at(4096, 2, 8, 100, 16 * 100, 100, 1);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(end_of(view)), 4096u + 2 * (16 * 100 + 7 * 100 + 99 + 1));
 }
 
 TEST(conv1d_layout, rows_of_one_misalignment_are_seen) {

@@ -9,9 +9,9 @@ namespace ssm {
 // The input at any position: initial_states for -(W-1) .. -1, 0 further left and from `length` on.
 template <typename T>
 struct InputRow {
-  const T* x;             // position 0 of one batch entry and channel
-  const T* initial;       // state 0 of the same, or null
-  int64 stride;           // along the length
+  const T* x;        // position 0 of one batch entry and channel
+  const T* initial;  // state 0 of the same, or null
+  int64 stride;      // along the length
   int64 initial_stride;
   int length;
   int taps;  // W - 1
@@ -58,7 +58,8 @@ __device__ __forceinline__ void load_weights(const Params& p, int64 channel, flo
 #pragma unroll
     for (int k = 0; k < K; ++k) {
 #pragma unroll
-      for (int j = 0; j < W; ++j) bits[j][k] = from[k * p.weight_stride[0] + j * p.weight_stride[1]];
+      for (int j = 0; j < W; ++j)
+        bits[j][k] = from[k * p.weight_stride[0] + j * p.weight_stride[1]];
       if (p.bias != nullptr) bias_bits[k] = bias_from[k * p.bias_stride];
     }
   } else {
@@ -67,7 +68,8 @@ __device__ __forceinline__ void load_weights(const Params& p, int64 channel, flo
 #pragma unroll
     for (int k = 0; k < K; ++k) {
 #pragma unroll
-      for (int j = 0; j < W; ++j) bits[j][k] = from[k * p.weight_stride[0] + j * p.weight_stride[1]];
+      for (int j = 0; j < W; ++j)
+        bits[j][k] = from[k * p.weight_stride[0] + j * p.weight_stride[1]];
       if (p.bias != nullptr) bias_bits[k] = bias_from[k * p.bias_stride];
     }
   }
@@ -94,6 +96,10 @@ template <typename Params>
 __device__ __forceinline__ float load_bias(const Params& p, int64 channel) {
   return p.bias == nullptr ? 0.0f : load_as_float(p.bias, p.weight_dtype, channel * p.bias_stride);
 }
+
+__device__ __forceinline__ uint32 bits_of(float value) { return __float_as_uint(value); }
+__device__ __forceinline__ uint32 bits_of(F16 value) { return value.bits; }
+__device__ __forceinline__ uint32 bits_of(BF16 value) { return value.bits; }
 
 // Some words of a row or of neighbouring channels: kCount elements.
 template <typename T, int kWords>
@@ -122,34 +128,27 @@ struct Vector {
 template <typename T>
 using Chunk = Vector<T, 4>;
 
-// A chunk that the row's start or end cuts, element by element, from a row of unit stride; `before`
-// is set where it reaches below position 0.
+// A chunk that the row's start or end cuts, element by element, from a row of unit stride; below
+// position 0 it holds the states. Rolled up: it is rare, and would else be most of a kernel.
 template <typename T>
-__device__ __forceinline__ Chunk<T> load_cut_chunk(const InputRow<T>& row, int position,
-                                                   bool before) {
-  T values[Chunk<T>::kCount];
-#pragma unroll
-  for (int i = 0; i < Chunk<T>::kCount; ++i) {
-    const int at = position + i;
-    values[i] = from_float<T>(0.0f);
-    if (at >= 0 && at < row.length) values[i] = row.x[at];
-  }
-  if (before && row.initial != nullptr) {
-#pragma unroll
-    for (int i = 0; i < Chunk<T>::kCount; ++i) {
-      const int state = position + i + row.taps;
-      if (state >= 0 && state < row.taps) values[i] = row.initial[state * row.initial_stride];
-    }
-  }
+__device__ __forceinline__ Chunk<T> load_cut_chunk(const InputRow<T>& row, int position) {
+  constexpr int kBits = 8 * sizeof(T);
   Chunk<T> chunk;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    float pair[Chunk<T>::kPerWord];
-#pragma unroll
-    for (int k = 0; k < Chunk<T>::kPerWord; ++k) {
-      pair[k] = to_float(values[i * Chunk<T>::kPerWord + k]);
+  chunk.clear();
+#pragma unroll 1
+  for (int i = Chunk<T>::kCount - 1; i >= 0; --i) {
+    const int at = position + i;
+    uint32 bits = 0;
+    if (at >= 0) {
+      if (at < row.length) bits = bits_of(row.x[at]);
+    } else if (row.initial != nullptr && at >= -row.taps) {
+      bits = bits_of(row.initial[(at + row.taps) * row.initial_stride]);
     }
-    chunk.word[i] = Packed<T>::pack(pair);
+#pragma unroll
+    for (int w = 3; w >= 0; --w) {
+      const uint32 below = w > 0 ? chunk.word[w > 0 ? w - 1 : 0] : bits << (32 - kBits);
+      chunk.word[w] = kBits == 32 ? below : (chunk.word[w] << 16) | (below >> 16);
+    }
   }
   return chunk;
 }
@@ -166,24 +165,23 @@ __device__ __forceinline__ void store_cut_chunk(const Chunk<T>& chunk, T* out, i
   }
 }
 
-// The W - 1 inputs before `position` of a row of unit stride, where `wanted`.
-template <typename T, int W>
-__device__ __forceinline__ void load_halo(const InputRow<T>& row, int position, bool wanted,
-                                          float (&halo)[W - 1]) {
+// A chunk with what lies outside of a row of `length` set to 0.
+template <typename T>
+__device__ __forceinline__ void clear_outside(int position, int length, Chunk<T>* chunk) {
 #pragma unroll
-  for (int j = 0; j < W - 1; ++j) {
-    const int at = position - (W - 1) + j;
-    T value = from_float<T>(0.0f);
-    if (wanted && at >= 0) value = row.x[at];
-    if (wanted && at < 0 && at >= -row.taps && row.initial != nullptr) {
-      value = row.initial[(at + row.taps) * row.initial_stride];
+  for (int i = 0; i < 4; ++i) {
+    uint32 mask = 0;
+#pragma unroll
+    for (int k = 0; k < Chunk<T>::kPerWord; ++k) {
+      const int at = position + i * Chunk<T>::kPerWord + k;
+      if (at >= 0 && at < length) mask |= (0xffffffffu >> (32 - 8 * sizeof(T))) << (k * 16);
     }
-    halo[j] = to_float(value);
+    chunk->word[i] &= mask;
   }
 }
 
-// SiLU folded into the weights: with weight and bias scaled by kSiluScale the sum is z = -log2(e) y,
-// and y / (1 + exp(-y)) = z / (-log2(e) (1 + 2^z)), one instruction fewer an element.
+// SiLU folded into the weights: with weight and bias scaled by kSiluScale the sum is z = -log2(e)
+// y, and y / (1 + exp(-y)) = z / (-log2(e) (1 + 2^z)), one instruction fewer an element.
 inline constexpr float kSiluScale = -kLog2E;
 __device__ __forceinline__ float scaled_silu(float z) {
   return z * reciprocal_approx(fmaf(exp2_approx(z), kSiluScale, kSiluScale));
@@ -211,8 +209,7 @@ __device__ __forceinline__ void load_states(const Params& p, int64 batch, int64 
     if (p.initial_states != nullptr) {
       const T* const states = static_cast<const T*>(p.initial_states) +
                               batch * p.initial_stride[0] +
-                              (channel + i % K) * p.initial_stride[1] +
-                              i / K * p.initial_stride[2];
+                              (channel + i % K) * p.initial_stride[1] + i / K * p.initial_stride[2];
       staged[i] = to_float(*states);
     }
   }
@@ -229,28 +226,71 @@ __device__ __forceinline__ int misalignment(const T* address) {
   return static_cast<int>((reinterpret_cast<uint64>(address) & 15) / sizeof(T));
 }
 
-// The last W - 1 elements of each lane's predecessor in a row that runs through the lanes and then
-// through the chunks v = 0, 1, ... of each lane. Lane 0 takes them from lane 31's chunk before, and
-// for v = 0 from `halo`, the W - 1 elements before the tile.
+// The last words of a chunk, of which the chunk after needs W - 1 elements.
 template <typename T, int W>
-__device__ __forceinline__ void elements_before(const Chunk<T>& chunk, const Chunk<T>* before,
-                                                const float* halo, int lane, float* out) {
+struct Halo {
+  static constexpr int kPerWord = Packed<T>::kPerWord;
+  static constexpr int kWords = W - 1 > 2 * kPerWord ? 4 : 2;
+  uint32 word[kWords];
+
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) word[i] = 0;
+  }
+  // Those before an aligned address.
+  __device__ __forceinline__ void load(const T* after) {
+    load_words(after - kWords * kPerWord, word);
+  }
+  __device__ __forceinline__ void take(const Chunk<T>& chunk) {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) word[i] = chunk.word[4 - kWords + i];
+  }
+};
+
+// The last W - 1 elements of each lane's predecessor in a row that runs through the lanes: lane 0
+// takes them from `halo`, or where there is none from lane 31's `before`.
+template <typename T, int W>
+__device__ __forceinline__ void elements_before(const Chunk<T>& chunk, const Halo<T, W>* halo,
+                                                const Chunk<T>& before, int lane, float* out) {
   constexpr int kPerWord = Packed<T>::kPerWord;
   constexpr int kWords = (W - 1 + kPerWord - 1) / kPerWord;
   float values[kWords * kPerWord];
 #pragma unroll
   for (int i = 0; i < kWords; ++i) {
     const int index = 4 - kWords + i;
-    uint32 word = chunk.word[index];
-    if (before != nullptr && lane == 31) word = before->word[index];
+    uint32 word = halo == nullptr && lane == 31 ? before.word[index] : chunk.word[index];
     word = __shfl_sync(0xffffffffu, word, (lane + 31) & 31);
+    if (halo != nullptr && lane == 0) word = halo->word[Halo<T, W>::kWords - kWords + i];
     Packed<T>::unpack(word, values + i * kPerWord);
   }
 #pragma unroll
-  for (int j = 0; j < W - 1; ++j) {
-    out[j] = values[kWords * kPerWord - (W - 1) + j];
-    if (before == nullptr && lane == 0) out[j] = halo[j];
-  }
+  for (int j = 0; j < W - 1; ++j) out[j] = values[kWords * kPerWord - (W - 1) + j];
 }
+
+// How a tile of a row lies in memory. Chunk c holds the positions c * K - shift and on, so that
+// every chunk is aligned whatever the row's start.
+template <typename T>
+struct RowTile {
+  static constexpr int K = Chunk<T>::kCount;
+  int shift;
+  int chunks;  // of the whole row
+  int first;   // of the tile
+  int count;   // of the tile; 0 or less: nothing to do
+
+  __device__ __forceinline__ RowTile(const T* address, int length, int tile, int tile_size) {
+    shift = misalignment(address);
+    chunks = (shift + length + K - 1) / K;
+    first = tile * tile_size;
+    count = min(tile_size, chunks - first);
+  }
+  __device__ __forceinline__ int position(int index) const { return (first + index) * K - shift; }
+  // Whether the row's first chunk (of the first tile) and its last reach beyond the row. Such a
+  // chunk is still loaded whole where its bytes lie within the tensor: they are a neighbouring
+  // row's.
+  __device__ __forceinline__ bool head_cut() const { return first == 0 && shift > 0; }
+  __device__ __forceinline__ bool tail_cut(int length) const {
+    return (chunks * K - shift) != length;
+  }
+};
 
 }  // namespace ssm

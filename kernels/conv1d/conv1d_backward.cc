@@ -9,7 +9,6 @@
 namespace ssm {
 namespace {
 
-constexpr int kLaneChunks = 5;  // as in the kernel
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int kMaxGridY = 65535;
@@ -67,8 +66,11 @@ ssm_status check(const ssm_conv1d_backward_args& args) {
 
 struct Plan {
   Conv1dPath path;
-  int tiles;      // partial sums a channel and batch entry
-  int tile_size;  // as in the params
+  int tiles;  // as in the params
+  int tile_size;
+  int team;
+  int steps;
+  int parts;
   Dim3 grid;
   Dim3 block;
   unsigned shared_bytes;
@@ -85,7 +87,7 @@ bool is_channels(const ssm_conv1d_backward_args& args) {
 }
 
 bool is_rows(const ssm_conv1d_backward_args& args) {
-  return args.x.stride[2] == 1 && args.dout.stride[2] == 1 && args.dx.stride[2] == 1 &&
+  return is_row_major(args.x) && is_row_major(args.dout) && is_row_major(args.dx) &&
          !present(args.seq_idx) && rows_misaligned_alike(args.x, args.dx) &&
          rows_misaligned_alike(args.dout, args.dx);
 }
@@ -95,13 +97,17 @@ Plan make_plan(const ssm_conv1d_backward_args& args) {
   Plan plan = {};
   plan.grid.y = batch_grid(x);
   if (is_rows(args)) {
-    const RowTiling tiling =
-        tile_row(x.size[2], dtype_bytes(x.dtype), rows_aligned(args.dx), kLaneChunks);
+    const RowTiling tiling = walk_row(row_shape(args.dx));
     plan.path = Conv1dPath::kRows;
     plan.tiles = tiling.tiles;
     plan.tile_size = tiling.chunks;
+    plan.grid.y = static_cast<unsigned>(tiling.groups < kMaxGridY ? tiling.groups : kMaxGridY);
+    plan.team = tiling.team;
+    plan.steps = tiling.steps;
+    plan.parts = static_cast<int>(plan.grid.y) * tiling.tiles * tiling.team;
     plan.block.x = kThreads;
-    plan.grid.x = static_cast<unsigned>((x.size[1] * tiling.tiles + kWarps - 1) / kWarps);
+    plan.grid.x =
+        static_cast<unsigned>((x.size[1] * tiling.tiles * tiling.team + kWarps - 1) / kWarps);
     return plan;
   }
   if (is_channels(args)) {
@@ -110,6 +116,7 @@ Plan make_plan(const ssm_conv1d_backward_args& args) {
     plan.path = Conv1dPath::kChannels;
     plan.tiles = tiling.tile_groups;
     plan.tile_size = tiling.positions;
+    plan.parts = static_cast<int>(x.size[0]) * tiling.tile_groups;
     plan.block.x = static_cast<unsigned>(tiling.lanes);
     plan.block.y = static_cast<unsigned>(tiling.tiles_per_block);
     plan.grid.x = static_cast<unsigned>(tiling.channel_groups * tiling.tile_groups);
@@ -119,6 +126,7 @@ Plan make_plan(const ssm_conv1d_backward_args& args) {
   }
   plan.path = Conv1dPath::kAny;
   plan.tiles = 1;
+  plan.parts = static_cast<int>(x.size[0]);
   plan.block.x = kThreads;
   plan.grid.x = static_cast<unsigned>(x.size[1]);
   return plan;
@@ -127,11 +135,13 @@ Plan make_plan(const ssm_conv1d_backward_args& args) {
 Conv1dBackwardParams make_params(const ssm_conv1d_backward_args& args, const Plan& plan) {
   Conv1dBackwardParams p = {};
   p.x = args.x.data;
+  p.x_end = end_of(args.x);
   p.weight = args.weight.data;
   p.bias = args.bias.data;
   p.seq_idx = static_cast<const int*>(args.seq_idx.data);
   p.initial_states = args.initial_states.data;
   p.dout = args.dout.data;
+  p.dout_end = end_of(args.dout);
   p.dfinal_states = args.dfinal_states.data;
   p.dx = args.dx.data;
   p.dweight = static_cast<float*>(args.dweight.data);
@@ -157,12 +167,15 @@ Conv1dBackwardParams make_params(const ssm_conv1d_backward_args& args, const Pla
   p.silu = args.silu;
   p.tiles = plan.tiles;
   p.tile_size = plan.tile_size;
+  p.team = plan.team;
+  p.steps = plan.steps;
+  p.parts = plan.parts;
   return p;
 }
 
 uint64_t workspace_bytes(const ssm_conv1d_backward_args& args, const Plan& plan) {
-  return static_cast<uint64_t>(args.x.size[0]) * static_cast<uint64_t>(plan.tiles) *
-         static_cast<uint64_t>(args.x.size[1]) * static_cast<uint64_t>(args.weight.size[1] + 1) * 4;
+  return static_cast<uint64_t>(plan.parts) * static_cast<uint64_t>(args.x.size[1]) *
+         static_cast<uint64_t>(args.weight.size[1] + 1) * 4;
 }
 
 Kernel& choose_kernel(const ssm_conv1d_backward_args& args, const Plan& plan) {

@@ -4,8 +4,8 @@
 //   dx[p] = sum over k of weight[W-1-k] * dy[p+k]
 //   dweight[j] = sum over t of dy[t] * x[t-(W-1)+j],   dbias = sum over t of dy[t]
 //
-// Bound by memory: x and dout are read once, dx written once. Tiled as forward, with a halo of W - 1
-// on the right too: dx at a tile's end needs dy beyond it, which is computed a second time there.
+// Bound by memory: x and dout are read once, dx written once. Tiled as forward, with a halo of W -
+// 1 on the right too: dx at a tile's end needs dy beyond it, which is computed a second time there.
 // The sums over the length stay in registers, are reduced within the warp or block, and then go to
 // dweight and dbias by one atomic add each, or to the workspace.
 //
@@ -20,15 +20,15 @@ namespace ssm {
 
 __device__ __forceinline__ float silu_slope(float y) {
   const float s = sigmoid(y);
-  return s * (1.0f + y * (1.0f - s));
+  return fmaf(fmaf(-s, y, y), s, s);  // s (1 + y (1 - s))
 }
 
-// Where the sums of one tile go: tap j < W to dweight, W to dbias.
+// Where one of the p.parts sums of a channel goes: tap j < W to dweight, W to dbias.
 template <int W>
-__device__ __forceinline__ void add_sum(const Conv1dBackwardParams& p, int64 batch, int tile,
-                                        int64 channel, int j, float sum) {
+__device__ __forceinline__ void add_sum(const Conv1dBackwardParams& p, int64 part, int64 channel,
+                                        int j, float sum) {
   if (p.workspace != nullptr) {
-    p.workspace[((batch * p.tiles + tile) * p.channels + channel) * (W + 1) + j] = sum;
+    p.workspace[(part * p.channels + channel) * (W + 1) + j] = sum;
   } else if (j < W) {
     atomicAdd(p.dweight + channel * p.dweight_stride[0] + j * p.dweight_stride[1], sum);
   } else if (p.dbias != nullptr) {

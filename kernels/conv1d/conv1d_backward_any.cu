@@ -147,10 +147,9 @@ __device__ __forceinline__ void backward_sum(const Conv1dBackwardParams& p) {
   const int64 sums = static_cast<int64>(p.channels) * (p.width + 1);
   const int64 index = static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (index >= sums) return;
-  const int64 parts = static_cast<int64>(p.batch) * p.tiles;
   float sum = 0.0f;
 #pragma unroll 4
-  for (int64 part = 0; part < parts; ++part) sum += p.workspace[part * sums + index];
+  for (int64 part = 0; part < p.parts; ++part) sum += p.workspace[part * sums + index];
   const int64 channel = index / (p.width + 1);
   const int tap = static_cast<int>(index - channel * (p.width + 1));
   if (tap < p.width) {

@@ -215,7 +215,8 @@ __device__ __forceinline__ void backward_channel_last(const Conv1dBackwardParams
       float sum = 0.0f;
 #pragma unroll 1
       for (int y = 0; y < static_cast<int>(blockDim.y); ++y) sum += from[y * blockDim.x];
-      add_sum<W>(p, batch, tile_group, block_channel + local, j, sum);
+      add_sum<W>(p, static_cast<int64>(batch) * p.tiles + tile_group, block_channel + local, j,
+                 sum);
     }
   }
 }

@@ -41,7 +41,7 @@ Kernel any_kernels[3] = {{kUnit, "ssm_conv1d_forward_any_float32"},
                          {kUnit, "ssm_conv1d_forward_any_bfloat16"}};
 
 Conv1dPath choose_path(const ssm_conv1d_forward_args& args) {
-  const bool rows = args.x.stride[2] == 1 && args.out.stride[2] == 1;
+  const bool rows = is_row_major(args.x) && is_row_major(args.out);
   if (rows && !present(args.seq_idx) && rows_misaligned_alike(args.x, args.out)) {
     return Conv1dPath::kRows;
   }
@@ -62,6 +62,7 @@ ssm_status check(const ssm_conv1d_forward_args& args) {
 Conv1dForwardParams make_params(const ssm_conv1d_forward_args& args) {
   Conv1dForwardParams p = {};
   p.x = args.x.data;
+  p.x_end = end_of(args.x);
   p.weight = args.weight.data;
   p.bias = args.bias.data;
   p.seq_idx = static_cast<const int*>(args.seq_idx.data);
@@ -84,9 +85,10 @@ Conv1dForwardParams make_params(const ssm_conv1d_forward_args& args) {
   return p;
 }
 
-// blocks() along x; the batch along y, in a loop where there are more than a grid takes.
+// `blocks` along x; along y the batch or groups of it, in a loop where there are more than a grid
+// takes.
 ssm_status start(Kernel& kernel, const ssm_conv1d_forward_args& args, const Conv1dForwardParams& p,
-                 int64_t blocks) {
+                 int64_t blocks, int groups) {
   constexpr int64_t kMostBlocks = int64_t{1} << 24;  // indices of threads are 32-bit
   if (blocks > kMostBlocks && kernel.name[0] != '\0') {
     return fail(SSM_INVALID_ARGUMENT, "x: %d channels of length %d are too many for one launch",
@@ -94,7 +96,7 @@ ssm_status start(Kernel& kernel, const ssm_conv1d_forward_args& args, const Conv
   }
   Dim3 grid;
   grid.x = static_cast<unsigned>(blocks);
-  grid.y = static_cast<unsigned>(p.batch < kMaxGridY ? p.batch : kMaxGridY);
+  grid.y = static_cast<unsigned>(groups < kMaxGridY ? groups : kMaxGridY);
   return launch(kernel, args.queue, grid, Dim3{kThreads, 1, 1}, 0, p);
 }
 
@@ -114,13 +116,12 @@ ssm_status ssm_conv1d_forward(const ssm_conv1d_forward_args* arguments) {
   const int width = p.width - 2;
   const ssm::Conv1dPath path = ssm::choose_path(args);
   if (path == ssm::Conv1dPath::kRows) {
-    const bool aligned = ssm::rows_aligned(args.x);
-    const ssm::RowTiling tiling = ssm::tile_row(p.length, bytes, aligned, ssm::kLaneChunks);
+    const ssm::RowTiling tiling = ssm::tile_row(ssm::row_shape(args.out), ssm::kLaneChunks);
     p.tiles = tiling.tiles;
     p.tile_size = tiling.chunks;
     const int64_t tiles = int64_t{p.channels} * tiling.tiles;
     return ssm::start(ssm::rows_kernels[args.x.dtype][width], args, p,
-                      (tiles + ssm::kWarps - 1) / ssm::kWarps);
+                      (tiles + ssm::kWarps - 1) / ssm::kWarps, tiling.groups);
   }
   if (path == ssm::Conv1dPath::kChannels) {
     p.tile_size = ssm::kChannelTile;
@@ -129,9 +130,9 @@ ssm_status ssm_conv1d_forward(const ssm_conv1d_forward_args* arguments) {
     ssm::Kernel(&kernels)[3][3] =
         ssm::present(args.seq_idx) ? ssm::packed_kernels : ssm::channels_kernels;
     return ssm::start(kernels[args.x.dtype][width], args, p,
-                      (threads + ssm::kThreads - 1) / ssm::kThreads);
+                      (threads + ssm::kThreads - 1) / ssm::kThreads, p.batch);
   }
   p.channels_fastest = args.x.stride[1] < args.x.stride[2] ? 1 : 0;
   return ssm::start(ssm::any_kernels[args.x.dtype], args, p,
-                    (int64_t{p.channels} * p.length + ssm::kThreads - 1) / ssm::kThreads);
+                    (int64_t{p.channels} * p.length + ssm::kThreads - 1) / ssm::kThreads, p.batch);
 }

@@ -6,9 +6,28 @@ namespace ssm {
 namespace {
 
 constexpr int64_t kChunkBytes = 16;
+constexpr int64_t kLanes = 32;
+constexpr int64_t kWantedSteps = 8;     // of a team: its set-up is then a small part
+constexpr int64_t kWantedWarps = 4096;  // about what a large GPU holds at once
 
 int64_t modulo_chunk(int64_t elements, int64_t element_bytes) {
   return (elements * element_bytes) & (kChunkBytes - 1);
+}
+
+int64_t multiple_of_8(int64_t value) { return (value + 7) / 8 * 8; }
+
+// The most chunks that a row of the shape has, wherever it starts.
+int64_t most_chunks(const RowShape& shape) {
+  const int64_t elements = kChunkBytes / shape.element_bytes;
+  return ((shape.aligned ? 0 : elements - 1) + shape.length + elements - 1) / elements;
+}
+
+// Groups of batch entries of which each has warps of its own: near `wanted` entries a group, as
+// long as there are warps enough.
+int batch_groups(int64_t batch, int64_t wanted, int64_t warps) {
+  int64_t each = wanted < 1 ? 1 : wanted < batch ? wanted : batch;
+  while (each > 1 && (batch + each - 1) / each * warps < kWantedWarps) each /= 2;
+  return static_cast<int>((batch + each - 1) / each);
 }
 
 // The stride that matters: a dimension of one entry has none.
@@ -17,6 +36,10 @@ int64_t stride_of(const ssm_tensor& tensor, int dimension) {
 }
 
 }  // namespace
+
+bool is_row_major(const ssm_tensor& tensor) {
+  return tensor.stride[2] == 1 && tensor.stride[0] >= 0 && tensor.stride[1] >= 0;
+}
 
 bool rows_misaligned_alike(const ssm_tensor& first, const ssm_tensor& second) {
   const int64_t bytes = dtype_bytes(first.dtype);
@@ -46,19 +69,56 @@ bool channels_aligned(const ssm_tensor& tensor) {
          modulo_chunk(stride_of(tensor, 2), bytes) == 0;
 }
 
-RowTiling tile_row(int64_t length, int64_t element_bytes, bool aligned, int lane_chunks) {
-  const int64_t elements = kChunkBytes / element_bytes;
-  const int64_t shift = aligned ? 0 : elements - 1;
-  const int64_t chunks = (shift + length + elements - 1) / elements;
-  constexpr int64_t kWanted = 4 * 32;
-  const int64_t most = int64_t{lane_chunks} * 32;
+const void* end_of(const ssm_tensor& tensor) {
+  int64_t last = 0;
+  for (int i = 0; i < tensor.rank; ++i) last += (tensor.size[i] - 1) * tensor.stride[i];
+  return static_cast<const char*>(tensor.data) + (last + 1) * dtype_bytes(tensor.dtype);
+}
+
+RowShape row_shape(const ssm_tensor& tensor) {
+  return RowShape{tensor.size[0], tensor.size[1], tensor.size[2], dtype_bytes(tensor.dtype),
+                  rows_aligned(tensor)};
+}
+
+RowTiling tile_row(const RowShape& shape, int lane_chunks) {
+  const int64_t chunks = most_chunks(shape);
+  constexpr int64_t kWanted = 4 * kLanes;
+  const int64_t most = int64_t{lane_chunks} * kLanes;
   int64_t tiles = (chunks + kWanted / 2) / kWanted;
   if (tiles < (chunks + most - 1) / most) tiles = (chunks + most - 1) / most;
   if (tiles < 1) tiles = 1;
-  int64_t per_tile = (chunks + tiles - 1) / tiles;
-  per_tile = (per_tile + 7) / 8 * 8;
-  return RowTiling{static_cast<int>((chunks + per_tile - 1) / per_tile),
-                   static_cast<int>(per_tile)};
+  const int64_t per_tile = multiple_of_8((chunks + tiles - 1) / tiles);
+  RowTiling tiling = {};
+  tiling.tiles = static_cast<int>((chunks + per_tile - 1) / per_tile);
+  tiling.chunks = static_cast<int>(per_tile);
+  tiling.team = 1;
+  tiling.steps = 1;
+  const int64_t warps = shape.channels * tiling.tiles;
+  tiling.groups = batch_groups(shape.batch, kWanted / per_tile, warps);
+  return tiling;
+}
+
+RowTiling walk_row(const RowShape& shape) {
+  const int64_t chunks = most_chunks(shape);
+  RowTiling tiling = {};
+  tiling.team = shape.element_bytes == 2 ? 1 : chunks > 2 * kLanes ? 4 : chunks > kLanes ? 2 : 1;
+  const int64_t lanes = kLanes * tiling.team;
+  const int64_t steps = (chunks + lanes - 1) / lanes;
+  // Fewer rows are cut into shorter tiles: the GPU is then busy to the end.
+  const int64_t warps = shape.batch * shape.channels * tiling.team;
+  const int64_t most = warps < 4 * kWantedWarps ? 5 : 16;
+  int64_t tiles = (steps + most - 1) / most;
+  while (tiles * 2 <= steps && warps * tiles < kWantedWarps) tiles *= 2;
+  const int64_t steps_each = (steps + tiles - 1) / tiles;
+  // The last step of a tile keeps a lane for the chunk after it, and lines of 128 bytes whole.
+  const int64_t per_tile = tiles == 1 ? multiple_of_8(chunks) : steps_each * lanes - 8;
+  tiling.chunks = static_cast<int>(per_tile);
+  tiling.tiles = static_cast<int>((chunks + per_tile - 1) / per_tile);
+  const int64_t walked = tiling.tiles == 1 ? chunks : per_tile + 1;
+  tiling.steps = static_cast<int>((walked + lanes - 1) / lanes);
+  tiling.groups = batch_groups(shape.batch, kWantedSteps / tiling.steps,
+                               shape.channels * tiling.tiles * tiling.team);
+  return tiling;
 }
 
 ChannelTiling tile_channels(int64_t batch, int64_t vectors, int64_t length) {

@@ -6,6 +6,7 @@ namespace ssm {
 
 struct Conv1dForwardParams {
   const void* x;
+  const void* x_end;  // one past the last element in memory
   const void* weight;
   const void* bias;            // or null
   const int* seq_idx;          // or null
@@ -29,18 +30,20 @@ struct Conv1dForwardParams {
 
 struct Conv1dBackwardParams {
   const void* x;
+  const void* x_end;  // one past the last element in memory
   const void* weight;
   const void* bias;            // or null
   const int* seq_idx;          // or null
   const void* initial_states;  // or null
   const void* dout;
+  const void* dout_end;
   const void* dfinal_states;  // or null
   void* dx;
   float* dweight;
   float* dbias;           // or null
   void* dinitial_states;  // or null
   // Null: sums go to dweight and dbias by atomic adds. Else one float each for
-  // [batch][tile][channel][W taps, bias], summed by the last kernel in a fixed order.
+  // [part][channel][W taps, bias], summed by the last kernel in a fixed order.
   float* workspace;
   long long x_stride[3];
   long long dout_stride[3];
@@ -56,8 +59,11 @@ struct Conv1dBackwardParams {
   int batch, channels, length, width;
   int weight_dtype;
   int silu;
-  int tiles;      // partial sums a channel and batch entry: tiles along the length
+  int tiles;      // tiles along the length
   int tile_size;  // rows: 16-byte chunks a tile; channels: positions a thread
+  int team;       // rows: warps that walk a tile together, 1, 2 or 4
+  int steps;      // rows: of a team along a tile
+  int parts;      // partial sums a channel: tiles x batch entries, or groups of them
 };
 
 struct Conv1dUpdateParams {

@@ -58,10 +58,12 @@ class _CausalConv1d(torch.autograd.Function):
         return dx, dweight, dbias, None, dinitial, None, None, None
 
 
-def _wants_gradient(*tensors):
-    if not torch.is_grad_enabled():
-        return False
-    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
+# What Function.apply ends in. Its own Python layer (default arguments, functorch's wrappers) takes
+# longer than the call itself and has nothing to do here unless a functorch transform is active.
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", None)
+_apply_at_once = getattr(super(torch.autograd.Function, _CausalConv1d), "apply", None)
+if _transforms_active is None or _apply_at_once is None:
+    _transforms_active, _apply_at_once = (lambda: True), None
 
 
 def causal_conv1d_fn(
@@ -80,14 +82,20 @@ def causal_conv1d_fn(
     seq_idx: (batch, seqlen) int32; initial_states, final_states_out: (batch, dim, width - 1)
     Returns out as x, or (out, final_states) with return_final_states. The arithmetic is float32.
     """
-    silu = _check_activation(activation)
+    silu = activation is not None and _check_activation(activation)
     if _is_compiling():
         return _compiled_fn(
             x, weight, bias, seq_idx, initial_states, return_final_states, final_states_out, silu
         )
     final_states = final_states_out if return_final_states else None
-    if _wants_gradient(x, weight, bias, initial_states):
-        return _CausalConv1d.apply(
+    if torch.is_grad_enabled() and (
+        x.requires_grad
+        or weight.requires_grad
+        or (bias is not None and bias.requires_grad)
+        or (initial_states is not None and initial_states.requires_grad)
+    ):
+        apply = _CausalConv1d.apply if _transforms_active() else _apply_at_once
+        return apply(
             x, weight, bias, seq_idx, initial_states, final_states, return_final_states, silu
         )
     if return_final_states and final_states is None:
@@ -114,7 +122,7 @@ def causal_conv1d_update(
     conv_state_indices: (batch,) int32, rows of conv_state; a negative one gives zeros
     Returns out as x.
     """
-    silu = _check_activation(activation)
+    silu = activation is not None and _check_activation(activation)
     function = _native.causal_conv1d_update
     if _is_compiling():
         function = _compiled_update
