@@ -7,7 +7,9 @@ set(SCAN_KERNEL_SOURCES
   ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_finish.cu)
 set(SCAN_COMPLEX_SOURCES
   ${SCAN_DIRECTORY}/scan_complex.cu ${SCAN_DIRECTORY}/scan_complex_backward.cu)
-set_source_files_properties(${SCAN_KERNEL_SOURCES} ${SCAN_COMPLEX_SOURCES} PROPERTIES
+set(SCAN_UPDATE_SOURCES ${SCAN_DIRECTORY}/scan_update.cu)
+set_source_files_properties(
+  ${SCAN_KERNEL_SOURCES} ${SCAN_COMPLEX_SOURCES} ${SCAN_UPDATE_SOURCES} PROPERTIES
   LANGUAGE CXX
   COMPILE_OPTIONS
   "-x;c++;-include;${CMAKE_CURRENT_SOURCE_DIR}/emulate/device.h;-Wno-unknown-pragmas;-Wno-maybe-uninitialized;-Wno-uninitialized")
@@ -27,4 +29,14 @@ if(NOT SSMEND_SANITIZE)  # fibers and AddressSanitizer do not go together
   ssmend_add_scan_test(scan_complex_kernels_test
     ${SCAN_DIRECTORY}/scan_complex_plan.cc ${SCAN_DIRECTORY}/scan_reference.cc
     ${SCAN_DIRECTORY}/scan_finish.cu ${SCAN_COMPLEX_SOURCES})
+  ssmend_add_scan_test(scan_update_kernel_test
+    ${SCAN_DIRECTORY}/scan_reference.cc ${SCAN_UPDATE_SOURCES})
 endif()
+
+# The package's functions and operators, with stand-ins for the native modules.
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+add_test(NAME scan_operators_test
+  COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/scan_operators_test.py)
+set_tests_properties(scan_operators_test PROPERTIES
+  SKIP_RETURN_CODE 77 TIMEOUT 1500
+  ENVIRONMENT "SSMEND_TEST_CACHE=${SSMEND_TEST_CACHE}")

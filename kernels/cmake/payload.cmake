@@ -15,7 +15,8 @@ if(SSM_PYTHON_INCLUDE)
   include(python/selective_scan.cmake OPTIONAL)  # appends its modules
 endif()
 set(SSM_PACKAGE_FILES
-  python/ssm_kernels/__init__.py python/ssm_kernels/conv1d.py python/ssm_kernels/scan.py)
+  python/ssm_kernels/__init__.py python/ssm_kernels/conv1d.py python/ssm_kernels/scan.py
+  python/ssm_kernels/scan_operators.py)
 
 find_program(SSM_CROSS_AARCH64 aarch64-linux-gnu-g++)
 ssm_add_platform(${CMAKE_HOST_SYSTEM_PROCESSOR} ${CMAKE_CXX_COMPILER})

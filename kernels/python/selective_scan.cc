@@ -1,5 +1,7 @@
 #include "python/selective_scan.h"
 
+#include <initializer_list>
+
 #include "python/ref.h"
 #include "scan/ssm_scan.h"
 
@@ -61,6 +63,18 @@ PyObject* sum_shared(PyObject* gradient, const int64_t* sizes, int rank, int dim
   Ref view(PyObject_CallMethod(gradient, "reshape", "O", shape.get()));
   if (view.get() == nullptr) return nullptr;
   return PyObject_CallMethod(view.get(), "sum", "i", dimension);
+}
+
+// A dimension of one element before dimension `at`: tensors without heads or groups.
+void insert_dimension(ssm_tensor* tensor, int at) {
+  if (tensor->data == nullptr || tensor->rank >= SSM_MAX_RANK) return;
+  for (int i = tensor->rank; i > at; --i) {
+    tensor->size[i] = tensor->size[i - 1];
+    tensor->stride[i] = tensor->stride[i - 1];
+  }
+  tensor->size[at] = 1;
+  tensor->stride[at] = 0;
+  ++tensor->rank;
 }
 
 }  // namespace
@@ -203,8 +217,16 @@ PyObject* scan_update(const char* function, PyObject* arguments) {
   }
   args.softplus = softplus ? 1 : 0;
   Ref out(like_sizes(args.x, -1, at(1)));
-  if (out.get() == nullptr || !read_tensor(out.get(), "out", false, &args.out) ||
-      !current_queue(args.x.device, &args.queue) || failed(update(&args), function)) {
+  if (out.get() == nullptr || !read_tensor(out.get(), "out", false, &args.out)) return nullptr;
+  if (args.B.rank == 2) insert_dimension(&args.B, 1);
+  if (args.C.rank == 2) insert_dimension(&args.C, 1);
+  if (args.state.rank == 3) {
+    for (ssm_tensor* tensor : {&args.state, &args.x, &args.dt, &args.z, &args.out}) {
+      insert_dimension(tensor, 1);
+    }
+    for (ssm_tensor* tensor : {&args.A, &args.D, &args.dt_bias}) insert_dimension(tensor, 0);
+  }
+  if (!current_queue(args.x.device, &args.queue) || failed(update(&args), function)) {
     return nullptr;
   }
   return out.release();

@@ -27,7 +27,7 @@ PyObject* scan_backward(const char* function, const ScanCall& call, PyObject* do
                         PyObject* out, PyObject* dz, bool want_out_z);
 
 // (state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_indices) -> out; ssm_scan.h has the
-// shapes.
+// shapes, of which heads and groups may be left out.
 PyObject* scan_update(const char* function, PyObject* arguments);
 
 // TypeError for another number of arguments than `expected`.

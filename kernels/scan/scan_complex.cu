@@ -15,7 +15,7 @@ struct ComplexForward {
 
   __device__ __forceinline__ float step_size(float delta) const {
     if (p.delta_bias) delta += p.delta_bias[channel / p.delta_ratio];
-    return p.softplus ? softplus(delta) : delta;
+    return p.softplus ? exact_softplus(delta) : delta;
   }
 
   __device__ __forceinline__ Complex* saved(long long chunk) const {
@@ -44,14 +44,14 @@ struct ComplexForward {
                                           const float (&input)[kComplexSteps],
                                           const ComplexFactor<T>& B, const ComplexFactor<T>& C,
                                           float (&sum)[kComplexSteps]) {
-    const Complex scaled = scaled_for_decay(
+    const Rate rate = rate_of(
         reinterpret_cast<const Complex*>(p.A)[channel * p.A_row_stride + n * p.A_state_stride]);
     const Affine carried = carry[n];
     Complex decay[kComplexSteps], added[kComplexSteps];
     Affine mine = nothing_done();
 #pragma unroll
     for (int i = 0; i < kComplexSteps; ++i) {
-      decay[i] = complex_decay(dt[i], scaled);
+      decay[i] = complex_decay(dt[i], rate);
       added[i] = input[i] * B.at(p.B, i);
       mine.decay = decay[i] * mine.decay;
       mine.state = multiply_add(decay[i], mine.state, added[i]);

@@ -46,25 +46,44 @@ __device__ __forceinline__ Complex conjugate(Complex a) { return complex(a.re, -
 // The real part of a * conj(b).
 __device__ __forceinline__ float dot(Complex a, Complex b) { return fmaf(a.re, b.re, a.im * b.im); }
 
-// sin(pi x) and cos(pi x) to float32, however large x is.
+// log(1 + exp(x)) with errors that do not lean to one side: a rotation of many turns adds them up,
+// where a decay of many steps forgets them.
+__device__ __forceinline__ float exact_softplus(float x) {
+  return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
+}
+
+// cos(pi x) and sin(pi x) for |x| to about 1.
 __device__ __forceinline__ Complex cis_pi(float x) {
   Complex result;
 #ifdef SSM_EMULATED
-  const double angle = 3.14159265358979323846 * std::remainder(static_cast<double>(x), 2.0);
-  result.re = static_cast<float>(std::cos(angle));
-  result.im = static_cast<float>(std::sin(angle));
+  result.re = static_cast<float>(std::cos(3.14159265358979323846 * x));
+  result.im = static_cast<float>(std::sin(3.14159265358979323846 * x));
 #else
   sincospif(x, &result.im, &result.re);
 #endif
   return result;
 }
 
-// exp(dt * A), where `scaled` is A's real part times log2(e) and its imaginary part over pi.
-__device__ __forceinline__ Complex scaled_for_decay(Complex A) {
-  return complex(A.re * kLog2E, A.im * 0.318309886f);
+// What exp(dt * A) needs of A: its real part times log2(e), and its imaginary part over pi in two
+// floats, since a rounding of it is the same in every step.
+struct Rate {
+  float decay, turn, turn_rest;
+};
+
+__device__ __forceinline__ Rate rate_of(Complex A) {
+  constexpr float kHigh = 0.318309873f, kLow = 1.28412766e-8f;  // together 1 / pi
+  Rate rate;
+  rate.decay = A.re * kLog2E;
+  rate.turn = A.im * kHigh;
+  rate.turn_rest = fmaf(A.im, kLow, fmaf(A.im, kHigh, -rate.turn));
+  return rate;
 }
-__device__ __forceinline__ Complex complex_decay(float dt, Complex scaled) {
-  return exp2_approx(dt * scaled.re) * cis_pi(dt * scaled.im);
+
+__device__ __forceinline__ Complex complex_decay(float dt, const Rate& rate) {
+  const float turns = dt * rate.turn;
+  const float rest = fmaf(dt, rate.turn_rest, fmaf(dt, rate.turn, -turns));
+  const float part = fmaf(-2.0f, rintf(0.5f * turns), turns);  // exact
+  return exp2_approx(dt * rate.decay) * cis_pi(part + rest);
 }
 
 __device__ __forceinline__ Affine nothing_done() {

@@ -66,7 +66,7 @@ struct ComplexBackward {
     for (int i = 0; i < kComplexSteps; ++i) {
       const float delta = dt[i] + bias;
       slope[i] = p.softplus ? sigmoid(delta) : 1.0f;
-      dt[i] = i >= available ? 0.0f : p.softplus ? softplus(delta) : delta;
+      dt[i] = i >= available ? 0.0f : p.softplus ? exact_softplus(delta) : delta;
       d_input[i] = d_dt[i] = 0.0f;
     }
     if (!p.z.data) return;
@@ -102,13 +102,13 @@ struct ComplexBackward {
                                         const ComplexFactor<T>& C) {
     const Complex A =
         reinterpret_cast<const Complex*>(p.A)[channel * p.A_row_stride + n * p.A_state_stride];
-    const Complex scaled = scaled_for_decay(A);
+    const Rate rate = rate_of(A);
     const Complex from_later = carried[n];
     Complex decay[kComplexSteps], h[kComplexSteps + 1];
     Affine mine = nothing_done();
 #pragma unroll
     for (int i = 0; i < kComplexSteps; ++i) {
-      decay[i] = complex_decay(dt[i], scaled);
+      decay[i] = complex_decay(dt[i], rate);
       mine.decay = decay[i] * mine.decay;
       mine.state = multiply_add(decay[i], mine.state, (dt[i] * u[i]) * B.at(p.B, i));
     }

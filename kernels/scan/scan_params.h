@@ -83,11 +83,14 @@ struct ScanFinishParams {
   ScanSum sums[5];  // one a value of blockIdx.y
 };
 
-// A strided tensor of a type known at run time; strides of absent leading dimensions are 0.
+// A tensor of a type known at run time; a stride is 0 where the tensor lacks the dimension. A
+// thread multiplies by those of the channel and the state, so they have 32 bits.
 struct ScanView {
   void* data;
-  long long stride[4];
+  long long batch_stride, head_stride;  // head: or group
+  int channel_stride, state_stride;
   int dtype;  // DType
+  int quads;  // states may be read four at a time
 };
 
 // One decode step: state (batch, heads, dim, states) moves on in place.
@@ -98,7 +101,8 @@ struct ScanUpdateParams {
   ScanView B, C;           // batch, groups, states
   ScanView D, dt_bias;     // heads, dim
   const int* rows;         // null, or the state's row of each batch; negative: out is 0
-  int batch, heads, dim, states, group_heads;
+  int dim, states, group_heads;
+  int lane_bits;  // 1 << lane_bits lanes share one channel's states
   int softplus;
 };
 

@@ -4,15 +4,51 @@
 namespace ssm {
 namespace {
 
+constexpr int kQuad = 4;  // states that a lane takes at a time
+constexpr int kThreads = 128;
+
 Kernel update_kernel = {"scan_update", "scan_update"};
 
-ScanView view(const ssm_tensor& tensor) {
-  ScanView result = {};
-  result.data = tensor.data;
-  result.dtype = tensor.dtype;
-  for (int i = 0; i < tensor.rank; ++i) result.stride[i] = tensor.stride[i];
-  return result;
+// The last dimension has unit stride, and every row of it begins on a whole quad.
+bool in_quads(const ssm_tensor& tensor) {
+  const int last = tensor.rank - 1;
+  const uint64_t bytes = static_cast<uint64_t>(kQuad * dtype_bytes(tensor.dtype));
+  if (tensor.stride[last] != 1 || reinterpret_cast<uintptr_t>(tensor.data) % bytes != 0) {
+    return false;
+  }
+  for (int i = 0; i < last; ++i) {
+    if (tensor.size[i] > 1 && tensor.stride[i] % kQuad != 0) return false;
+  }
+  return true;
 }
+
+// `dimensions` names the tensor's, in order: b(atch), h(ead or group), d (channel), n (state).
+ssm_status view(const char* name, const ssm_tensor& tensor, const char* dimensions,
+                ScanView* result) {
+  *result = ScanView{};
+  if (!present(tensor)) return SSM_OK;
+  result->data = tensor.data;
+  result->dtype = tensor.dtype;
+  for (int i = 0; i < tensor.rank; ++i) {
+    const int64_t stride = tensor.size[i] > 1 ? tensor.stride[i] : 0;
+    const bool near = stride < (int64_t{1} << 31) && stride >= -(int64_t{1} << 31);
+    if (dimensions[i] == 'b') result->batch_stride = stride;
+    if (dimensions[i] == 'h') result->head_stride = stride;
+    if (dimensions[i] == 'd') result->channel_stride = static_cast<int>(stride);
+    if (dimensions[i] == 'n') {
+      result->state_stride = static_cast<int>(stride);
+      result->quads = in_quads(tensor);
+    }
+    if (!near && (dimensions[i] == 'd' || dimensions[i] == 'n')) {
+      return fail(SSM_INVALID_ARGUMENT, "%s: stride(%d) is %lld, expected less than 2^31", name, i,
+                  static_cast<long long>(stride));
+    }
+  }
+  return SSM_OK;
+}
+
+// Enough lanes that a channel's states are read in one or two rounds.
+int lane_bits_for(int64_t states) { return states <= 16 ? 2 : states <= 64 ? 3 : 4; }
 
 ssm_status check(const ssm_scan_update_args& args) {
   const int device = args.x.device;
@@ -41,10 +77,12 @@ ssm_status check(const ssm_scan_update_args& args) {
     return fail(SSM_INVALID_ARGUMENT, "B: %lld groups, expected a divisor of the %lld heads",
                 static_cast<long long>(groups), static_cast<long long>(heads));
   }
-  if (batch > kMaxGridY || heads * dim >= int64_t{1} << 30) {
-    return fail(SSM_INVALID_ARGUMENT, "x: %lld x %lld x %lld is too large for one launch",
+  if (batch > kMaxGridY || heads > kMaxGridY || dim >= int64_t{1} << 24 ||
+      states >= int64_t{1} << 24) {
+    return fail(SSM_INVALID_ARGUMENT,
+                "state: %lld x %lld x %lld x %lld is too large for one launch",
                 static_cast<long long>(batch), static_cast<long long>(heads),
-                static_cast<long long>(dim));
+                static_cast<long long>(dim), static_cast<long long>(states));
   }
   return SSM_OK;
 }
@@ -57,28 +95,26 @@ ssm_status ssm_scan_update(const ssm_scan_update_args* arguments) {
   const ssm_scan_update_args& args = *arguments;
   SSM_TRY(check(args));
   ScanUpdateParams p = {};
-  p.state = view(args.state);
-  p.x = view(args.x);
-  p.dt = view(args.dt);
-  p.z = view(args.z);
-  p.out = view(args.out);
-  p.A = view(args.A);
-  p.B = view(args.B);
-  p.C = view(args.C);
-  p.D = view(args.D);
-  p.dt_bias = view(args.dt_bias);
+  SSM_TRY(view("state", args.state, "bhdn", &p.state));
+  SSM_TRY(view("x", args.x, "bhd", &p.x));
+  SSM_TRY(view("dt", args.dt, "bhd", &p.dt));
+  SSM_TRY(view("z", args.z, "bhd", &p.z));
+  SSM_TRY(view("out", args.out, "bhd", &p.out));
+  SSM_TRY(view("A", args.A, "hdn", &p.A));
+  SSM_TRY(view("B", args.B, "bhn", &p.B));
+  SSM_TRY(view("C", args.C, "bhn", &p.C));
+  SSM_TRY(view("D", args.D, "hd", &p.D));
+  SSM_TRY(view("dt_bias", args.dt_bias, "hd", &p.dt_bias));
   p.rows = static_cast<const int*>(args.state_indices.data);
-  p.batch = static_cast<int>(args.x.size[0]);
-  p.heads = static_cast<int>(args.x.size[1]);
   p.dim = static_cast<int>(args.x.size[2]);
   p.states = static_cast<int>(args.state.size[3]);
   p.softplus = args.softplus;
-  if (p.batch == 0 || p.heads == 0 || p.dim == 0) return SSM_OK;
-  p.group_heads = p.heads / static_cast<int>(args.B.size[1]);
-  constexpr int64_t kChannelsPerBlock = 256 / 8;
-  const int64_t channels = int64_t{p.heads} * p.dim;
-  const unsigned blocks =
-      static_cast<unsigned>((channels + kChannelsPerBlock - 1) / kChannelsPerBlock);
-  return launch(update_kernel, args.queue, Dim3{blocks, static_cast<unsigned>(p.batch), 1},
-                Dim3{256, 1, 1}, 0, p);
+  const int64_t batch = args.x.size[0], heads = args.x.size[1];
+  if (batch == 0 || heads == 0 || p.dim == 0) return SSM_OK;
+  p.group_heads = static_cast<int>(heads / args.B.size[1]);
+  p.lane_bits = lane_bits_for(p.states);
+  const unsigned blocks = ((static_cast<unsigned>(p.dim) << p.lane_bits) + kThreads - 1) / kThreads;
+  return launch(update_kernel, args.queue,
+                Dim3{blocks, static_cast<unsigned>(heads), static_cast<unsigned>(batch)},
+                Dim3{kThreads, 1, 1}, 0, p);
 }

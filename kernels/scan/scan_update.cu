@@ -1,77 +1,210 @@
-// The decode step: one read and one write of the state, and little else, so bytes are what it
-// costs. Eight lanes take a channel, side by side along its states. Types are looked up per
-// element.
+// The decode step: one read and one write of the state, and little else, so bytes, and the wait for
+// them, are what it costs. A few lanes take a channel, each four states in a row, and ask for
+// everything before they use anything. Types are looked up at run time, once for four elements. The
+// grid is (channels of a head, heads, batch), so that no thread divides.
 #include "scan/scan_device.cuh"
 
 namespace ssm {
 
-constexpr int kChannelLanes = 8;
+constexpr int kQuad = 4;
 
-__device__ __forceinline__ float view_value(const ScanView& view, long long offset) {
-  if (view.dtype == kFloat32) return static_cast<const float*>(view.data)[offset];
-  if (view.dtype == kFloat16) return to_float(static_cast<const F16*>(view.data)[offset]);
-  return to_float(static_cast<const BF16*>(view.data)[offset]);
+// Up to four elements as loaded, 16-bit ones two to a word.
+struct Quad {
+  uint32 word[kQuad];
+};
+
+__device__ __forceinline__ long long place_of(const ScanView& view, long long batch, int head) {
+  return batch * view.batch_stride + head * view.head_stride;
 }
 
-__device__ __forceinline__ void put_value(const ScanView& view, long long offset, float value) {
-  if (view.dtype == kFloat32) {
-    static_cast<float*>(view.data)[offset] = value;
-  } else if (view.dtype == kFloat16) {
-    static_cast<F16*>(view.data)[offset] = from_float<F16>(value);
+__device__ __forceinline__ long long wide(int index, int stride) {
+  return static_cast<long long>(index) * stride;
+}
+
+__device__ __forceinline__ uint32 element_bits(const ScanView& view, long long offset) {
+  if (view.dtype == kFloat32) return static_cast<const uint32*>(view.data)[offset];
+  return static_cast<const uint16*>(view.data)[offset];
+}
+
+__device__ __forceinline__ float half_value(uint32 bits) {
+  F16 half;
+  half.bits = static_cast<uint16>(bits);
+  return to_float(half);
+}
+
+__device__ __forceinline__ float as_float(uint32 bits, int dtype) {
+  if (dtype == kFloat32) return __uint_as_float(bits);
+  return dtype == kFloat16 ? half_value(bits) : __uint_as_float(bits << 16);
+}
+
+__device__ __forceinline__ void take_apart(const Quad& quad, int dtype, float (&value)[kQuad]) {
+  if (dtype == kFloat32) {
+#pragma unroll
+    for (int i = 0; i < kQuad; ++i) value[i] = __uint_as_float(quad.word[i]);
+  } else if (dtype == kFloat16) {
+#pragma unroll
+    for (int i = 0; i < kQuad; ++i) value[i] = half_value(quad.word[i / 2] >> (i % 2 * 16));
   } else {
-    static_cast<BF16*>(view.data)[offset] = from_float<BF16>(value);
+#pragma unroll
+    for (int i = 0; i < kQuad; ++i) {
+      const uint32 word = quad.word[i / 2];
+      value[i] = __uint_as_float(i % 2 ? word & 0xffff0000u : word << 16);
+    }
   }
 }
 
-__device__ __forceinline__ long long at(const ScanView& view, long long a, long long b,
-                                        long long c) {
-  return a * view.stride[0] + b * view.stride[1] + c * view.stride[2];
+// `count` elements from `offset` on, the others zero.
+__device__ __forceinline__ Quad load_quad(const ScanView& view, long long offset, int count) {
+  Quad quad = {};
+  if (view.quads && count == kQuad) {
+    if (view.dtype == kFloat32) {
+      const uint4 words =
+          *reinterpret_cast<const uint4*>(static_cast<const uint32*>(view.data) + offset);
+      quad.word[0] = words.x;
+      quad.word[1] = words.y;
+      quad.word[2] = words.z;
+      quad.word[3] = words.w;
+    } else {
+      const uint2 words =
+          *reinterpret_cast<const uint2*>(static_cast<const uint16*>(view.data) + offset);
+      quad.word[0] = words.x;
+      quad.word[1] = words.y;
+    }
+    return quad;
+  }
+  if (view.state_stride == 0) {  // one value for every state
+    const uint32 bits = element_bits(view, offset);
+#pragma unroll
+    for (int i = 0; i < kQuad; ++i) {
+      quad.word[i] = view.dtype == kFloat32 ? bits : bits | bits << 16;
+    }
+    return quad;
+  }
+#pragma unroll
+  for (int i = 0; i < kQuad; ++i) {
+    if (i >= count) continue;
+    const uint32 bits = element_bits(view, offset + wide(i, view.state_stride));
+    if (view.dtype == kFloat32) {
+      quad.word[i] = bits;
+    } else {
+      quad.word[i / 2] |= bits << (i % 2 * 16);
+    }
+  }
+  return quad;
+}
+
+__device__ __forceinline__ uint32 to_bits(float value, int dtype) {
+  if (dtype == kFloat32) return __float_as_uint(value);
+  if (dtype == kFloat16) return from_float<F16>(value).bits;
+  return from_float<BF16>(value).bits;
+}
+
+__device__ __forceinline__ void store_quad(const ScanView& view, long long offset,
+                                           const float (&value)[kQuad], int count) {
+  if (view.quads && count == kQuad) {
+    if (view.dtype == kFloat32) {
+      uint4 words;
+      words.x = __float_as_uint(value[0]);
+      words.y = __float_as_uint(value[1]);
+      words.z = __float_as_uint(value[2]);
+      words.w = __float_as_uint(value[3]);
+      *reinterpret_cast<uint4*>(static_cast<uint32*>(view.data) + offset) = words;
+      return;
+    }
+    uint2 words;
+    if (view.dtype == kFloat16) {
+      words.x = from_float<F16>(value[0]).bits | from_float<F16>(value[1]).bits << 16;
+      words.y = from_float<F16>(value[2]).bits | from_float<F16>(value[3]).bits << 16;
+    } else {
+      words.x = from_float<BF16>(value[0]).bits | from_float<BF16>(value[1]).bits << 16;
+      words.y = from_float<BF16>(value[2]).bits | from_float<BF16>(value[3]).bits << 16;
+    }
+    *reinterpret_cast<uint2*>(static_cast<uint16*>(view.data) + offset) = words;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kQuad; ++i) {
+    if (i >= count) continue;
+    const long long place = offset + wide(i, view.state_stride);
+    const uint32 bits = to_bits(value[i], view.dtype);
+    if (view.dtype == kFloat32) {
+      static_cast<uint32*>(view.data)[place] = bits;
+    } else {
+      static_cast<uint16*>(view.data)[place] = static_cast<uint16>(bits);
+    }
+  }
 }
 
 }  // namespace ssm
 
-extern "C" __global__ void __launch_bounds__(256) scan_update(ssm::ScanUpdateParams p) {
+extern "C" __global__ void __launch_bounds__(128) scan_update(ssm::ScanUpdateParams p) {
   using namespace ssm;
-  const int lane = static_cast<int>(threadIdx.x) % kChannelLanes;
-  const long long index =
-      (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / kChannelLanes;
-  const long long channels = static_cast<long long>(p.heads) * p.dim;
-  const bool exists = index < channels;  // the others keep the shuffles whole
-  const long long d = exists ? index % p.dim : 0;
-  const long long head = exists ? index / p.dim : 0;
-  const long long batch = blockIdx.y;
-  const long long group = head / p.group_heads;
-  const long long row = p.rows ? p.rows[batch] : batch;
+  const int lanes = 1 << p.lane_bits;
+  const int lane = static_cast<int>(threadIdx.x) & (lanes - 1);
+  const int channel = static_cast<int>((blockIdx.x * blockDim.x + threadIdx.x) >> p.lane_bits);
+  const bool exists = channel < p.dim;  // the others keep the shuffles whole
+  const int d = exists ? channel : 0;
+  const int head = static_cast<int>(blockIdx.y);
+  const int batch = static_cast<int>(blockIdx.z);
+  const int group = head / p.group_heads;
+  const int row = p.rows ? p.rows[batch] : batch;
+
+  const auto scalar = [&](const ScanView& view) {
+    return view.data
+               ? element_bits(view, place_of(view, batch, head) + wide(d, view.channel_stride))
+               : 0u;
+  };
+  const uint32 x_bits = scalar(p.x), dt_bits = scalar(p.dt), bias_bits = scalar(p.dt_bias);
+  const uint32 skip_bits = scalar(p.D), z_bits = scalar(p.z);
+  const long long state_row =
+      place_of(p.state, row < 0 ? 0 : row, head) + wide(d, p.state.channel_stride);
+  const long long A_row = place_of(p.A, 0, head) + wide(d, p.A.channel_stride);
+  const long long B_row = place_of(p.B, batch, group);
+  const long long C_row = place_of(p.C, batch, group);
 
   float y = 0.0f;
-  const float x = view_value(p.x, at(p.x, batch, head, d));
-  if (row >= 0) {
-    float dt = view_value(p.dt, at(p.dt, batch, head, d));
-    if (p.dt_bias.data) dt += view_value(p.dt_bias, at(p.dt_bias, head, d, 0));
+  for (int n = lane * kQuad; n < p.states && exists && row >= 0; n += lanes * kQuad) {
+    const int count = smaller(kQuad, p.states - n);
+    const long long place = state_row + wide(n, p.state.state_stride);
+    const Quad state_words = load_quad(p.state, place, count);
+    const Quad A_words = load_quad(p.A, A_row + wide(n, p.A.state_stride), count);
+    const Quad B_words = load_quad(p.B, B_row + wide(n, p.B.state_stride), count);
+    const Quad C_words = load_quad(p.C, C_row + wide(n, p.C.state_stride), count);
+    const float x = as_float(x_bits, p.x.dtype);
+    float dt = as_float(dt_bits, p.dt.dtype);
+    if (p.dt_bias.data) dt += as_float(bias_bits, p.dt_bias.dtype);
     if (p.softplus) dt = softplus(dt);
-    const long long state_row = at(p.state, row, head, d);
-    for (int n = lane; n < p.states && exists; n += kChannelLanes) {
-      const long long place = state_row + n * p.state.stride[3];
-      const float decay = exp2_approx(kLog2E * dt * view_value(p.A, at(p.A, head, d, n)));
-      const float input = dt * x * view_value(p.B, at(p.B, batch, group, n));
-      const float h = fmaf(decay, view_value(p.state, place), input);
-      put_value(p.state, place, h);
-      y = fmaf(h, view_value(p.C, at(p.C, batch, group, n)), y);
-    }
-  }
+    float state[kQuad], A[kQuad], B[kQuad], C[kQuad];
+    take_apart(state_words, p.state.dtype, state);
+    take_apart(A_words, p.A.dtype, A);
+    take_apart(B_words, p.B.dtype, B);
+    take_apart(C_words, p.C.dtype, C);
+    const float rate = kLog2E * dt, input = dt * x;
 #pragma unroll
-  for (int distance = kChannelLanes / 2; distance > 0; distance /= 2) {
+    for (int i = 0; i < kQuad; ++i) {
+      state[i] = fmaf(exp2_approx(rate * A[i]), state[i], input * B[i]);
+      // (what lies past the last state is zero, but for a C of one value)
+      if (i < count) y = fmaf(state[i], C[i], y);
+    }
+    store_quad(p.state, place, state, count);
+  }
+  for (int distance = lanes / 2; distance > 0; distance /= 2) {
     y += __shfl_xor_sync(kFullWarp, y, distance);
   }
   if (lane != 0 || !exists) return;
   if (row < 0) {
     y = 0.0f;
   } else {
-    if (p.D.data) y = fmaf(x, view_value(p.D, at(p.D, head, d, 0)), y);
+    if (p.D.data) y = fmaf(as_float(x_bits, p.x.dtype), as_float(skip_bits, p.D.dtype), y);
     if (p.z.data) {
-      const float z = view_value(p.z, at(p.z, batch, head, d));
+      const float z = as_float(z_bits, p.z.dtype);
       y *= z * sigmoid(z);
     }
   }
-  put_value(p.out, at(p.out, batch, head, d), y);
+  const long long place = place_of(p.out, batch, head) + wide(d, p.out.channel_stride);
+  if (p.out.dtype == kFloat32) {
+    static_cast<float*>(p.out.data)[place] = y;
+  } else {
+    static_cast<uint16*>(p.out.data)[place] = static_cast<uint16>(to_bits(y, p.out.dtype));
+  }
 }

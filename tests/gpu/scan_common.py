@@ -34,7 +34,9 @@ def poison(megabytes=512):
 
 
 class Inputs:
-    """One random call. Rows are padded by `pad` elements, so that strides differ from the length."""
+    """One random call. Rows are padded by `pad` elements, so that strides differ from the length;
+    `turned` ones lie with the channel as the slowest dimension. `decay` scales A: 50 makes the
+    decays underflow within a few steps."""
 
     def __init__(
         self,
@@ -52,6 +54,8 @@ class Inputs:
         variable_B=True,
         variable_C=True,
         is_complex=False,
+        turned=False,
+        decay=0.5,
         seed=0,
     ):
         generator = torch.Generator("cuda").manual_seed(seed)
@@ -60,6 +64,8 @@ class Inputs:
             return torch.randn(*sizes, generator=generator, device="cuda", dtype=dtype)
 
         def rows(values):
+            if turned:
+                values = values.transpose(0, 1).contiguous().transpose(0, 1)
             if not pad:
                 return values.to(dtype)
             wide = torch.full((*values.shape[:-1], length + pad), float("nan"), device="cuda", dtype=dtype)
@@ -68,13 +74,16 @@ class Inputs:
 
         def factor(variable):
             if variable:
-                return randn(batch, groups, states, length * (2 if is_complex else 1)).to(dtype)
+                steps = length * (2 if is_complex else 1)
+                if turned:
+                    return randn(states, batch, groups, steps).to(dtype).movedim(0, 2)
+                return randn(batch, groups, states, steps).to(dtype)
             return randn(dim, states, dtype=torch.complex64 if is_complex else torch.float32)
 
         self.softplus = softplus
         self.u = rows(randn(batch, dim, length))
         self.delta = rows(0.5 * torch.rand(batch, dim, length, generator=generator, device="cuda"))
-        self.A = -0.5 * torch.rand(dim, states, generator=generator, device="cuda")
+        self.A = -decay * torch.rand(dim, states, generator=generator, device="cuda")
         if is_complex:
             self.A = torch.complex(self.A, randn(dim, states))
         self.B = factor(variable_B)

@@ -51,6 +51,9 @@ def cases(quick):
     yield "narrow full", dict(FULL, batch=16, dim=1536, length=49, states=1)
     yield "narrow long", dict(BASE, dim=4, length=5000, states=1)
     yield "length 65536", dict(BASE, batch=1, dim=4, length=65536, states=8)
+    for base, name in ((BASE, ""), (FULL, "full ")):
+        yield name + "turned", dict(base, turned=True, groups=2)
+        yield name + "underflow", dict(base, decay=50.0)
 
 
 def complex_cases(quick):
@@ -64,6 +67,14 @@ def complex_cases(quick):
     yield "complex groups", dict(BASE, dim=24, groups=4, is_complex=True)
     yield "complex fixed B", dict(BASE, dim=24, variable_B=False, is_complex=True)
     yield "complex fixed C", dict(BASE, dim=24, variable_C=False, is_complex=True)
+    yield "complex length 65536", dict(
+        BASE, batch=1, dim=2, length=65536, states=4, is_complex=True
+    )
+    yield "complex many channels", dict(BASE, dim=1536, length=70, is_complex=True)
+    yield "complex padded", dict(BASE, dim=24, pad=5, is_complex=True)
+    yield "complex turned", dict(BASE, dim=24, turned=True, groups=2, is_complex=True)
+    yield "complex underflow", dict(BASE, dim=24, decay=50.0, is_complex=True)
+    yield "complex states 256", dict(BASE, dim=8, length=140, states=256, is_complex=True)
     yield "complex nothing", dict(
         BASE, dim=24, is_complex=True, gate=False, skip=False, bias=False, softplus=False
     )
@@ -103,7 +114,6 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="")
-    parser.add_argument("--complex", action="store_true")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("SKIP: no CUDA device")
@@ -113,8 +123,7 @@ def main():
     count = failures = 0
     worst = {}
     chosen = list(cases(arguments.quick))
-    if arguments.complex:
-        chosen += list(complex_cases(arguments.quick))
+    chosen += list(complex_cases(arguments.quick))
     for seed, (name, options) in enumerate(chosen):
         if arguments.only not in name:
             continue

@@ -77,8 +77,8 @@ def check_inner(functions):
             expect(f"mamba_inner_fn gradient {index}", error(leaf.grad, double.grad), 1e-3)
 
 
-def check_deterministic(module):
-    inputs = Inputs(4, 1024, 300, 16, torch.float32, seed=5)
+def check_deterministic(module, is_complex=False):
+    inputs = Inputs(4, 1024, 300, 16, torch.float32, is_complex=is_complex, seed=5)
     out, x, _ = inputs.forward(module)
     torch.use_deterministic_algorithms(True)
     first = inputs.backward(module, x, out)
@@ -89,11 +89,11 @@ def check_deterministic(module):
         if not torch.equal(a, b):
             failures.append("deterministic")
             print("error: two deterministic backward passes differ")
-        expect("atomic against deterministic", error(c, a.double()), 1e-5)
+        expect("atomic against deterministic", error(c, a), 1e-5)
 
 
-def check_graph(module):
-    inputs = Inputs(2, 256, 500, 16, torch.float16, seed=9)
+def check_graph(module, is_complex=False):
+    inputs = Inputs(2, 256, 500, 16, torch.float16, is_complex=is_complex, seed=9)
     wanted = inputs.forward(module)
     stream = torch.cuda.Stream()
     graph = torch.cuda.CUDAGraph()
@@ -106,7 +106,7 @@ def check_graph(module):
     torch.cuda.synchronize()
     expect("graph", error(captured[2], wanted[2].double()), 0.0)
     for a, b in zip(gradients, inputs.backward(module, wanted[1], wanted[0])):
-        expect("graph gradients", error(a, b.double()), 1e-3)
+        expect("graph gradients", error(a, b), 1e-3)
 
 
 def check_update(functions):
@@ -215,7 +215,9 @@ def main():
 
     check_autograd(ssm_kernels)
     check_deterministic(module)
+    check_deterministic(module, is_complex=True)
     check_graph(module)
+    check_graph(module, is_complex=True)
     check_vmamba(folder)
     check_errors(module)
     check_update(ssm_kernels)
