@@ -1,7 +1,14 @@
 // The decode step's kernel, run thread by thread on the CPU, against the reference.
 #include "scan_buffers.h"
 
-extern "C" void scan_update(ssm::ScanUpdateParams);
+extern "C" {
+void scan_update(ssm::ScanUpdateParams);
+void scan_update_f32(ssm::ScanUpdateParams);
+void scan_update_f16(ssm::ScanUpdateParams);
+void scan_update_bf16(ssm::ScanUpdateParams);
+void scan_update_f32_f16(ssm::ScanUpdateParams);
+void scan_update_f32_bf16(ssm::ScanUpdateParams);
+}
 
 namespace ssm {
 
@@ -25,9 +32,11 @@ ScanView view(std::vector<T>& data, long batch, long head, long channel, long st
           quads};
 }
 
+using Kernel = void (*)(ScanUpdateParams);
+
 // One head, one group. `quads`: rows may be read four states at a time.
 template <typename S, typename T>
-void check(long states, int lane_bits, bool quads, bool options) {
+void check(Kernel kernel, long states, int lane_bits, bool quads, bool options) {
   SCOPED_TRACE("states " + std::to_string(states));
   ScanOptions wanted_options;
   wanted_options.batch = 3;
@@ -70,7 +79,7 @@ void check(long states, int lane_bits, bool quads, bool options) {
   p.lane_bits = lane_bits;
   p.softplus = s.softplus;
   const unsigned blocks = static_cast<unsigned>(((s.dim << lane_bits) + 127) / 128);
-  emulate::run_grid(scan_update, Uint3{blocks, 1, 3}, 128, shared_words, 1, false, p);
+  emulate::run_grid(kernel, Uint3{blocks, 1, 3}, 128, shared_words, 1, false, p);
   expect_rows("out", out, out_wanted, 1, output_tolerance<T>());
   std::vector<float> found;
   std::vector<double> expected;
@@ -82,13 +91,21 @@ void check(long states, int lane_bits, bool quads, bool options) {
 }
 
 TEST(scan_update_kernel, states_and_types) {
-  check<float, float>(16, 2, true, true);
-  check<float, F16>(16, 2, false, true);
-  check<F16, F16>(16, 2, true, false);
-  check<BF16, BF16>(40, 3, true, true);
-  check<BF16, BF16>(7, 2, false, true);
-  check<float, BF16>(100, 4, true, true);
-  check<F16, float>(1, 2, false, true);
+  check<float, float>(scan_update, 16, 2, true, true);
+  check<float, F16>(scan_update, 16, 2, false, true);
+  check<F16, F16>(scan_update, 16, 2, true, false);
+  check<BF16, BF16>(scan_update, 40, 3, true, true);
+  check<BF16, BF16>(scan_update, 7, 2, false, true);
+  check<float, BF16>(scan_update, 100, 4, true, true);
+  check<F16, float>(scan_update, 1, 2, false, true);
+}
+
+TEST(scan_update_kernel, instances_for_known_types) {
+  check<float, float>(scan_update_f32, 16, 2, true, true);
+  check<F16, F16>(scan_update_f16, 64, 4, true, true);
+  check<BF16, BF16>(scan_update_bf16, 160, 5, true, false);
+  check<float, F16>(scan_update_f32_f16, 12, 2, true, true);
+  check<float, BF16>(scan_update_f32_bf16, 128, 5, true, true);
 }
 
 TEST(scan_update_kernel, rows_by_index) {

@@ -1,4 +1,6 @@
 // The decode step's launcher.
+#include <initializer_list>
+
 #include "scan/scan_launch.h"
 
 namespace ssm {
@@ -7,7 +9,13 @@ namespace {
 constexpr int kQuad = 4;  // states that a lane takes at a time
 constexpr int kThreads = 128;
 
-Kernel update_kernel = {"scan_update", "scan_update"};
+constexpr char kUnit[] = "scan_update";
+Kernel any_kernel = {kUnit, "scan_update"};
+// Of one type; of a float32 state and 16-bit inputs.
+Kernel same_kernels[3] = {
+    {kUnit, "scan_update_f32"}, {kUnit, "scan_update_f16"}, {kUnit, "scan_update_bf16"}};
+Kernel wide_kernels[3] = {
+    {kUnit, "scan_update_f32"}, {kUnit, "scan_update_f32_f16"}, {kUnit, "scan_update_f32_bf16"}};
 
 // The last dimension has unit stride, and every row of it begins on a whole quad.
 bool in_quads(const ssm_tensor& tensor) {
@@ -47,8 +55,44 @@ ssm_status view(const char* name, const ssm_tensor& tensor, const char* dimensio
   return SSM_OK;
 }
 
-// Enough lanes that a channel's states are read in one or two rounds.
-int lane_bits_for(int64_t states) { return states <= 16 ? 2 : states <= 64 ? 3 : 4; }
+// As many lanes as a channel has quads of states, up to a warp's.
+int lane_bits_for(int64_t states) {
+  int bits = 0;
+  while (bits < 5 && (int64_t{kQuad} << bits) < states) ++bits;
+  return bits;
+}
+
+// Every element lies within 2^31 of the first.
+bool is_near(const ssm_tensor& tensor) {
+  if (!present(tensor)) return true;
+  int64_t reach = 0;
+  for (int i = 0; i < tensor.rank; ++i) {
+    const int64_t stride = tensor.size[i] > 1 ? tensor.stride[i] : 0;
+    if (stride < 0 || stride >= int64_t{1} << 31 || tensor.size[i] >= int64_t{1} << 31)
+      return false;
+    reach += stride * (tensor.size[i] > 0 ? tensor.size[i] - 1 : 0);
+    if (reach >= int64_t{1} << 31) return false;
+  }
+  return true;
+}
+
+// The instance for these types, or the one for any.
+Kernel& kernel_for(const ssm_scan_update_args& args, const ScanUpdateParams& p) {
+  const int type = args.x.dtype;
+  for (const ssm_tensor* input : {&args.dt, &args.z, &args.B, &args.C, &args.out}) {
+    if (present(*input) && input->dtype != type) return any_kernel;
+  }
+  for (const ssm_tensor* tensor : {&args.state, &args.x, &args.dt, &args.z, &args.out, &args.A,
+                                   &args.B, &args.C, &args.D, &args.dt_bias}) {
+    if (!is_near(*tensor)) return any_kernel;
+  }
+  if (args.A.dtype != SSM_FLOAT32 || p.states % kQuad != 0 || !p.state.quads || !p.B.quads ||
+      !p.C.quads) {
+    return any_kernel;
+  }
+  if (args.state.dtype == type) return same_kernels[type];
+  return args.state.dtype == SSM_FLOAT32 ? wide_kernels[type] : any_kernel;
+}
 
 ssm_status check(const ssm_scan_update_args& args) {
   const int device = args.x.device;
@@ -114,7 +158,7 @@ ssm_status ssm_scan_update(const ssm_scan_update_args* arguments) {
   p.group_heads = static_cast<int>(heads / args.B.size[1]);
   p.lane_bits = lane_bits_for(p.states);
   const unsigned blocks = ((static_cast<unsigned>(p.dim) << p.lane_bits) + kThreads - 1) / kThreads;
-  return launch(update_kernel, args.queue,
+  return launch(kernel_for(args, p), args.queue,
                 Dim3{blocks, static_cast<unsigned>(heads), static_cast<unsigned>(batch)},
                 Dim3{kThreads, 1, 1}, 0, p);
 }

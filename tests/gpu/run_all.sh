@@ -4,8 +4,10 @@
 #
 # usage: run_all.sh SITE [UPSTREAM_FOLDER]
 #   SITE             the payload's folder (build/share/ssmend/kernels/linux_x86_64)
-#   UPSTREAM_FOLDER  optional: upstream's causal_conv1d_cuda.so, its package causal_conv1d, its
-#                    test_causal_conv1d.py and einops, for comparison
+#   UPSTREAM_FOLDER  optional: upstream's causal_conv1d_cuda.so and selective_scan_cuda.so, the
+#                    packages causal_conv1d, mamba_ssm and einops, and the test files
+#                    test_causal_conv1d.py, test_selective_scan.py, test_selective_state_update.py
+#                    and test_vmamba.py, for comparison; what is not there is not run
 # Exit status 1 where a check failed. PYTHON (python3) needs torch with CUDA.
 set -u
 site=$(cd "$1" && pwd)
@@ -27,10 +29,15 @@ step "conv1d read through attributes, not DLPack" \
 step "conv1d from the compute_87 PTX" \
   env SSM_KERNELS_IMAGE=compute_87 timeout 200 "$python" conv1d_check.py --quick
 step "conv1d package: autograd and torch.compile" timeout 200 "$python" conv1d_package_check.py
+step "scan against float64" timeout 400 "$python" scan_correctness.py "$site"
+step "scan functions" timeout 200 "$python" scan_functions.py "$site"
+step "scan package: torch.compile, saved states, devices" timeout 200 "$python" scan_package_check.py
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck racecheck; do
     step "compute-sanitizer $tool" timeout 300 compute-sanitizer --tool $tool --error-exitcode 1 \
       --kernel-regex kns=ssm_ "$python" conv1d_check.py --sanitize
+    step "compute-sanitizer $tool, scan" timeout 300 compute-sanitizer --tool $tool \
+      --error-exitcode 1 --kernel-regex kns=scan_ "$python" scan_correctness.py "$site" --quick
   done
 else
   echo "== compute-sanitizer: not here, not run"
@@ -41,6 +48,19 @@ if [ -n "$upstream" ]; then
     -k "not race_condition"
   step "timings beside upstream" timeout 200 "$python" conv1d_bench.py \
     --upstream "$upstream/causal_conv1d_cuda.so"
+  for file in test_selective_scan.py test_selective_state_update.py test_vmamba.py; do
+    [ -f "$upstream/$file" ] || continue
+    step "upstream's $file, as published" timeout 500 "$python" upstream_scan_tests.py \
+      "$upstream/$file" "$site" "$upstream" --published --seconds 300
+  done
+  if [ -f "$upstream/selective_scan_cuda.so" ]; then
+    step "scan timings beside upstream" timeout 300 "$python" scan_benchmark.py "$site" \
+      "$upstream/selective_scan_cuda.so"
+  fi
+  if [ -d "$upstream/mamba_ssm" ]; then
+    step "decode step beside Triton" timeout 100 "$python" scan_update_benchmark.py "$site" \
+      "$upstream"
+  fi
 else
   step "timings" timeout 200 "$python" conv1d_bench.py
 fi
