@@ -2,6 +2,8 @@
 // library have a module whose own package is not installed (kernels-alone).
 #include <fmt/format.h>
 
+#include <cerrno>
+
 #include "base/text.h"
 #include "diagnose/context.h"
 
@@ -23,9 +25,14 @@ void judge_interpreter(DiagnoseContext& context) {
   for (const char* name : {"bin/python3", "bin/python"}) {
     const std::string path = path_join(environment.prefix, name);
     const Result<std::string> target = context.disk.read_link(path);
-    finding.evidence.push_back(
-        {"looked at", target.ok() ? path + " -> " + *target + ", which does not exist"
-                                  : path + ", which does not exist"});
+    const Result<FileStat> there = context.disk.stat(path);
+    // An interpreter in a folder that is closed to this user is as good as none.
+    const bool missing = !there.ok() && (there.error().system_errno == ENOENT ||
+                                         there.error().system_errno == ENOTDIR);
+    finding.evidence.push_back({"looked at", (target.ok() ? path + " -> " + *target : path) +
+                                                 (missing       ? ", which does not exist"
+                                                  : !there.ok() ? ": " + there.error().message
+                                                                : ", which is no program")});
   }
   if (environment.kind == EnvironmentKind::kBareDirectory) {
     finding.meaning = "What native modules would get from the interpreter is not judged.";

@@ -126,6 +126,12 @@ void describe_module(const DiagnoseContext& context, const ModuleState& module, 
   if (!module.ours && finding->severity == Severity::kError) {
     finding->severity = Severity::kWarning;
   }
+  if (!module.shadowed) return;
+  // Nothing imports it as long as the other one is there.
+  finding->severity = Severity::kNote;
+  if (const NativeFile* first = context.environment().find_native_module(module.name)) {
+    finding->evidence.push_back({"not used", first->path + " comes first under this name"});
+  }
 }
 
 std::string list_some(const std::vector<std::string>& names, size_t limit) {

@@ -93,6 +93,18 @@ std::string install_directory(const Disk& disk, const Environment& environment,
   return "";
 }
 
+std::string why_not_writable(const Disk& disk, const Environment& environment) {
+  std::vector<std::string> reasons;
+  for (const std::string& site : environment.site_directories) {
+    if (is_system_directory(site)) {
+      reasons.push_back(printable(site) + ": belongs to the operating system's package manager");
+    } else if (const Result<void> writable = disk.check_writable(site); !writable.ok()) {
+      reasons.push_back(writable.error().message);
+    }
+  }
+  return reasons.empty() ? "there is none" : join(reasons, "; ");
+}
+
 std::vector<std::string> shadowing_files(const Disk& disk, const Environment& environment,
                                          const std::string& module, const std::string& own) {
   std::vector<std::string> found;

@@ -22,6 +22,9 @@ std::string question_of(const Environment& environment, const std::string& path)
 std::string install_directory(const Disk& disk, const Environment& environment,
                               const std::vector<std::string>& modules);
 
+// Why `install_directory` found none: one reason for each import directory.
+std::string why_not_writable(const Disk& disk, const Environment& environment);
+
 // Files that the finder would take for `module` before `own`, in its order.
 std::vector<std::string> shadowing_files(const Disk& disk, const Environment& environment,
                                          const std::string& module, const std::string& own);

@@ -146,7 +146,8 @@ class Planner {
     const std::string site = install_directory(*request_.disk, inspection_.environment, provided);
     if (site.empty()) {
       plan_.refusals.push_back(join(provided, ", ") +
-                               ": no import directory of this environment may be written");
+                               ": no import directory of this environment may be written: " +
+                               why_not_writable(*request_.disk, inspection_.environment));
       return {};
     }
     Payload payload = *choice.payload;
