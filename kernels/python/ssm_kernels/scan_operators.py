@@ -19,30 +19,6 @@ def unit_stride(tensor):
     return tensor.contiguous()
 
 
-_library = torch.library.Library("ssm_kernels", "FRAGMENT")
-# The results' strides follow the inputs', so the inputs must arrive with those that were traced.
-_tag = getattr(torch.Tag, "needs_exact_strides", getattr(torch.Tag, "needs_fixed_stride_order", None))
-_options = {} if _tag is None else {"tags": (_tag,)}
-_INPUTS = (
-    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z,"
-    " Tensor? delta_bias"
-)
-_library.define(
-    f"selective_scan_fwd({_INPUTS}, bool delta_softplus) -> (Tensor out, Tensor x, Tensor out_z)",
-    **_options,
-)
-_library.define(
-    f"selective_scan_bwd({_INPUTS}, Tensor dout, Tensor x, Tensor? out, bool delta_softplus) ->"
-    " (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    **_options,
-)
-_library.define(
-    "selective_state_update(Tensor(a!) state, Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C,"
-    " Tensor? D, Tensor? z, Tensor? dt_bias, bool dt_softplus, Tensor? state_indices) -> Tensor",
-    **_options,
-)
-
-
 def _fwd(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     out, x, *gated = _native.fwd(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
     return out, x, gated[0] if gated else u.new_empty(0)
@@ -116,16 +92,40 @@ def _autograd(ctx, dout, _, dout_z):
     )
 
 
-_library.impl("selective_scan_fwd", _fwd, "CUDA")
-_library.impl("selective_scan_bwd", _bwd, "CUDA")
-_library.impl("selective_state_update", _native.state_update, "CUDA")
-if hasattr(torch.library, "register_fake"):
-    torch.library.register_fake("ssm_kernels::selective_scan_fwd", _fwd_fake)
-    torch.library.register_fake("ssm_kernels::selective_scan_bwd", _bwd_fake)
-    torch.library.register_fake("ssm_kernels::selective_state_update", _update_fake)
+_INPUTS = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z,"
+    " Tensor? delta_bias"
+)
+_SCHEMAS = {
+    "selective_scan_fwd": f"({_INPUTS}, bool delta_softplus) -> (Tensor, Tensor, Tensor)",
+    "selective_scan_bwd": f"({_INPUTS}, Tensor dout, Tensor x, Tensor? out, bool delta_softplus) ->"
+    " (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "selective_state_update": "(Tensor(a!) state, Tensor x, Tensor dt, Tensor A, Tensor B,"
+    " Tensor C, Tensor? D, Tensor? z, Tensor? dt_bias, bool dt_softplus, Tensor? state_indices)"
+    " -> Tensor",
+}
+_FUNCTIONS = {
+    "selective_scan_fwd": (_fwd, _fwd_fake),
+    "selective_scan_bwd": (_bwd, _bwd_fake),
+    "selective_state_update": (_native.state_update, _update_fake),
+}
+
+
+def _register(library):
+    # The results' strides follow the inputs', so these must arrive with those that were traced.
+    exact = getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order)
+    for name, (function, fake) in _FUNCTIONS.items():
+        library.define(name + _SCHEMAS[name], tags=(exact,))
+        library.impl(name, function, "CUDA")
+        torch.library.register_fake(f"ssm_kernels::{name}", fake)
     torch.library.register_autograd(
         "ssm_kernels::selective_scan_fwd", _autograd, setup_context=_setup_context
     )
+
+
+if hasattr(torch.library, "register_fake"):
+    _library = torch.library.Library("ssm_kernels", "FRAGMENT")
+    _register(_library)
     is_compiling = torch.compiler.is_compiling
 else:
 
