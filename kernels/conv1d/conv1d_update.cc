@@ -46,6 +46,17 @@ ssm_status check(const ssm_conv1d_update_args& args) {
   return SSM_OK;
 }
 
+// Whether the kernel may move the whole state of a channel with one load and one store.
+bool is_whole_state(const ssm_conv1d_update_args& args) {
+  const ssm_tensor& state = args.conv_state;
+  constexpr int64_t kPlaces = 4;
+  const auto address = reinterpret_cast<uintptr_t>(state.data);
+  const auto bytes = static_cast<uintptr_t>(kPlaces * dtype_bytes(state.dtype));
+  return state.size[2] == kPlaces && state.stride[2] == 1 && args.x.size[2] == 1 &&
+         !present(args.cache_seqlens) && state.stride[0] % kPlaces == 0 &&
+         state.stride[1] % kPlaces == 0 && address % bytes == 0;
+}
+
 }  // namespace
 }  // namespace ssm
 
@@ -74,6 +85,7 @@ ssm_status ssm_conv1d_update(const ssm_conv1d_update_args* arguments) {
   p.width = static_cast<int>(args.weight.size[1]);
   p.state_rows = static_cast<int>(args.conv_state.size[0]);
   p.state_length = static_cast<int>(args.conv_state.size[2]);
+  p.whole_state = ssm::is_whole_state(args) ? 1 : 0;
   p.weight_dtype = args.weight.dtype;
   p.silu = args.silu;
   ssm::Dim3 grid;

@@ -23,6 +23,58 @@ struct Steps {
   }
 };
 
+// A state of four places, moved as a whole.
+template <typename T>
+struct WholeState {
+  uint32 word[4 / Packed<T>::kPerWord];
+
+  __device__ __forceinline__ void load(const T* state) {
+    if constexpr (sizeof(T) == 4) {
+      const uint4 value = *reinterpret_cast<const uint4*>(state);
+      word[0] = value.x;
+      word[1] = value.y;
+      word[2] = value.z;
+      word[3] = value.w;
+    } else {
+      const uint2 value = *reinterpret_cast<const uint2*>(state);
+      word[0] = value.x;
+      word[1] = value.y;
+    }
+  }
+  __device__ __forceinline__ void append(T input) {
+    constexpr int kWords = 4 / Packed<T>::kPerWord;
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) {
+      const uint32 after = i + 1 < kWords ? word[i + 1 < kWords ? i + 1 : i] : bits_of(input);
+      word[i] = sizeof(T) == 4 ? after : (word[i] >> 16) | (after << 16);
+    }
+  }
+};
+
+// One step of a WholeState: the chain of loads is one long.
+template <typename T, int W>
+__device__ __forceinline__ void update_whole(const Conv1dUpdateParams& p, int channel, const T* x,
+                                             T* state, T* out) {
+  WholeState<T> whole;
+  whole.load(state);
+  const T input = *x;
+  float weight[W][1];
+  float bias[1];
+  load_weights(p, channel, weight, bias);
+  float places[4];
+#pragma unroll
+  for (int i = 0; i < 4 / Packed<T>::kPerWord; ++i) {
+    Packed<T>::unpack(whole.word[i], places + i * Packed<T>::kPerWord);
+  }
+  float y = bias[0] + weight[W - 1][0] * to_float(input);
+#pragma unroll
+  for (int j = 0; j < W - 1; ++j) y += weight[j][0] * places[4 - (W - 1) + j];
+  if (p.silu != 0) y *= sigmoid(y);
+  *out = from_float<T>(y);
+  whole.append(input);
+  store_words(state, whole.word);
+}
+
 template <typename T, int W>
 __device__ __forceinline__ void update(const Conv1dUpdateParams& p) {
   const int channel = blockIdx.x * blockDim.x + threadIdx.x;
@@ -48,6 +100,10 @@ __device__ __forceinline__ void update(const Conv1dUpdateParams& p) {
     T* const state =
         static_cast<T*>(p.conv_state) + row * p.state_stride[0] + channel * p.state_stride[1];
     const Steps<T> steps{p, x, state};
+    if (p.whole_state != 0) {
+      update_whole<T, W>(p, channel, x, state, out);
+      continue;
+    }
     int next = states;  // where the next input goes; the last ones lie before it
     if (circular) {
       next = p.cache_seqlens[batch * p.cache_stride] % states;

@@ -81,6 +81,7 @@ struct Conv1dUpdateParams {
   long long bias_stride, cache_stride, indices_stride;
   int batch, channels, length, width;
   int state_rows, state_length;
+  int whole_state;  // one step of a state of four neighbouring, aligned places, not circular
   int weight_dtype;
   int silu;
 };
