@@ -1,7 +1,10 @@
 // The patch stage alone, for the matrix test: patches the Python files of an import directory for a
 // contract and writes them in place. Prints "<state> <file> <reason>" a line.
 //   patch_driver RULES CONTRACT IMPORT_DIRECTORY [name=version ... | feature:name=0 ... |
-//                also=FURTHER_IMPORT_DIRECTORY ...]
+//                also=FURTHER_IMPORT_DIRECTORY ... | time=RUNS]
+// With time=RUNS nothing is written; prints how long loading the rules, finding and reading the
+// files, parsing, matching and planning take, all from the beginning in every run.
+#include <chrono>
 #include <fstream>
 #include <iostream>
 
@@ -29,6 +32,31 @@ class DirectoryFiles : public ssmend::PythonFiles {
   std::vector<std::string> roots_;
 };
 
+void measure(const ssmend::Disk& disk, const std::string& rules_directory,
+             const ssmend::PatchFacts& facts, const std::string& site, int runs) {
+  using Clock = std::chrono::steady_clock;
+  const auto milliseconds = [](Clock::duration time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+  };
+  for (int run = 0; run < runs; ++run) {
+    const Clock::time_point begin = Clock::now();
+    ssmend::Result<std::vector<ssmend::RuleSet>> rules = ssmend::load_rules(disk, rules_directory);
+    const Clock::time_point loaded = Clock::now();
+    const std::vector<ssmend::PatchTarget> targets =
+        ssmend::environment_targets(disk, *rules, {site});
+    const Clock::time_point found = Clock::now();
+    const std::vector<ssmend::FilePatch> patches =
+        ssmend::plan_patches(disk, *rules, facts, targets);
+    const Clock::time_point planned = Clock::now();
+    size_t changes = 0;
+    for (const ssmend::FilePatch& patch : patches) changes += patch.after.empty() ? 0 : 1;
+    std::cout << "rules " << milliseconds(loaded - begin) << " ms, " << targets.size()
+              << " files found " << milliseconds(found - loaded) << " ms, " << changes
+              << " changes planned " << milliseconds(planned - found) << " ms, together "
+              << milliseconds(planned - begin) << " ms\n";
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -45,10 +73,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   DirectoryFiles files(*disk, argv[3]);
+  int runs = 0;
   for (int i = 4; i < argc; ++i) {
     std::vector<std::string> parts = ssmend::split(argv[i], '=');
     if (parts[0].starts_with("feature:")) {
       facts->features[parts[0].substr(8)] = parts[1] == "1";
+    } else if (parts[0] == "time") {
+      runs = std::stoi(parts[1]);
     } else if (parts[0] == "also") {
       files.add(parts[1]);
     } else if (parts[0] == "python") {
@@ -58,6 +89,10 @@ int main(int argc, char** argv) {
     }
   }
   facts->files = &files;
+  if (runs > 0) {
+    measure(*disk, argv[1], *facts, argv[3], runs);
+    return 0;
+  }
   std::vector<ssmend::PatchTarget> targets = ssmend::environment_targets(*disk, *rules, {argv[3]});
   for (const ssmend::FilePatch& patch : ssmend::plan_patches(*disk, *rules, *facts, targets)) {
     std::cout << ssmend::patch_state_name(patch.state) << " " << patch.relative << " "

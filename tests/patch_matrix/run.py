@@ -55,6 +55,7 @@ def main():
     quiet = [python, "-W", "ignore", "-B"]
     runs = [quiet + [HERE / "standins_test.py"],
             quiet + [HERE / "matrix.py", options.driver, options.rules, sources] + chosen,
+            quiet + [HERE / "direct_calls.py", options.driver, options.rules],
             quiet + [HERE / "triton_kernels.py", options.driver, options.rules, sources],
             quiet + [HERE / "mutations.py", options.driver, options.rules, sources]]
     failed = [command for command in runs if subprocess.run(command, check=False).returncode != 0]

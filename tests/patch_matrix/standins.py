@@ -71,7 +71,7 @@ def _gradients(x, weight, bias, dout, seq_idx, initial_states, dfinal_states, si
 
 
 def make_conv_module(letter):
-    fwd_count, bwd_count, _ = ARITY[letter]
+    fwd_count, bwd_count, update_count = ARITY[letter]
     module = types.ModuleType("causal_conv1d_cuda")
 
     def causal_conv1d_fwd(*args):
@@ -113,6 +113,21 @@ def make_conv_module(letter):
         gbias = gbias if bias is not None else torch.empty(0)
         return [dx, gweight, gbias] if letter in "AB" else [dx, gweight, gbias, gstates]
 
+    def causal_conv1d_update(*args):
+        flag = 5 if letter == "F" else 4
+        _check("causal_conv1d_update", args, update_count, {flag}, {3} | set(range(flag + 1, 8)))
+        x, state, weight, bias = args[:4]
+        lens, at = (*args[flag + 1:], None, None)[:2]
+        assert lens is None or not lens.any(), "a circular buffer is not in this stand-in"
+        rows = torch.arange(x.shape[0]) if at is None else at.long()
+        state[rows] = torch.cat([state[rows][..., 1:], x[..., None]], dim=-1)
+        out = conv_formula(state[rows], weight, bias, None, None, args[flag])[..., -1]
+        if letter != "F":
+            return out
+        args[4].copy_(out)
+        return None
+
+    module.causal_conv1d_update = causal_conv1d_update
     module.causal_conv1d_fwd = causal_conv1d_fwd
     module.causal_conv1d_bwd = causal_conv1d_bwd
     return module

@@ -231,6 +231,7 @@ Result<PatchFacts> facts_of_option(const Disk& disk, const std::vector<RuleSet>&
     facts.binaries[name.substr(0, name.find('.'))][function.name] = {
         static_cast<int>(function.arity()), function.return_type == "void"};
   }
+  assume_release(rules, facts);
   return facts;
 }
 
@@ -290,8 +291,10 @@ void add_patch_command(CLI::App& app, Selected& selected) {
       "patch", "apply the source rules to an environment, or to files and folders anywhere");
   add_target_options(*command, options->target);
   command->add_option("PATH", options->paths, "files and folders, such as a fork's checkout");
-  command->add_option("--contract", options->contract,
-                      "call contract where no binary is installed: A to F, or a native module");
+  command->add_option(
+      "--contract", options->contract,
+      "call contract where no binary is installed, A to F or a native module; it also\n"
+      "stands for what its releases have: cpp_functions.py only with F");
   command->add_flag("--check", options->check, "change nothing; exit 1 where something would");
   command->add_flag("--diff", options->diff, "show every change");
   command->add_flag("-y,--yes", options->yes, "write without asking");

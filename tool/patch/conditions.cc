@@ -35,14 +35,29 @@ Decision decide_binary(const RuleCondition& condition, const PatchFacts& facts) 
 }
 
 Decision decide_file(const RuleCondition& condition, const PatchFacts& facts) {
-  if (facts.files == nullptr)
-    return {Answer::kUnknown, condition.file + " could not be looked for"};
+  if (facts.files == nullptr) {
+    auto assumed = facts.assumed_files.find(condition.file);
+    if (condition.exists < 0 || assumed == facts.assumed_files.end())
+      return {Answer::kUnknown, condition.file + " could not be looked for"};
+    return yes_or(assumed->second == (condition.exists == 1),
+                  "releases with this contract " +
+                      std::string(assumed->second ? "have " : "have no ") + condition.file);
+  }
   std::optional<std::string> content = facts.files->read(condition.file);
   if (condition.exists >= 0) {
     return yes_or(content.has_value() == (condition.exists == 1),
                   condition.file + (content ? " is there" : " is not there"));
   }
   if (!content) return {Answer::kNo, condition.file + " is not there"};
+  // A name that the text does not hold is not bound: most files need no parsing for that.
+  auto absent = [&](const std::string& name) { return content->find(name) == std::string::npos; };
+  for (const std::string& name : condition.defines) {
+    if (absent(name)) return {Answer::kNo, condition.file + " does not define " + name};
+  }
+  if (condition.defines.empty() &&
+      std::all_of(condition.lacks.begin(), condition.lacks.end(), absent)) {
+    return {};
+  }
   Result<SyntaxTree> tree = parse_python(std::move(*content));
   if (!tree || tree->first_error_line != 0) {
     return {Answer::kUnknown, condition.file + " could not be read as Python"};

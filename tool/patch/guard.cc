@@ -72,11 +72,21 @@ bool none_names(const SyntaxTree& tree, int block, std::set<std::string>& names)
   return true;
 }
 
+std::string newline_of(std::string_view text) {
+  size_t at = text.find_first_of("\r\n");
+  if (at == std::string_view::npos || text[at] == '\n') return "\n";
+  return text.substr(at).starts_with("\r\n") ? "\r\n" : "\r";
+}
+
 class GuardWriter {
  public:
   GuardWriter(const RuleGuard& guard, const SyntaxTree& tree, const NameScopes& scopes,
-              const RuleTexts& texts, std::string_view newline)
-      : guard_(guard), tree_(tree), scopes_(scopes), texts_(texts), newline_(newline) {}
+              const RuleTexts& texts)
+      : guard_(guard),
+        tree_(tree),
+        scopes_(scopes),
+        texts_(texts),
+        newline_(newline_of(tree.text)) {}
 
   GuardEdits run() {
     for (int statement : tree_.meaningful_children(0)) {
@@ -327,8 +337,8 @@ class GuardWriter {
 }  // namespace
 
 GuardEdits plan_guard(const RuleGuard& guard, const SyntaxTree& tree, const NameScopes& scopes,
-                      const RuleTexts& texts, std::string_view newline) {
-  return GuardWriter(guard, tree, scopes, texts, newline).run();
+                      const RuleTexts& texts) {
+  return GuardWriter(guard, tree, scopes, texts).run();
 }
 
 }  // namespace ssmend

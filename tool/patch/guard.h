@@ -32,6 +32,6 @@ struct GuardEdits {
 using RuleTexts = std::map<std::string, std::vector<std::string>>;  // of the chosen variant
 
 GuardEdits plan_guard(const RuleGuard& guard, const SyntaxTree& tree, const NameScopes& scopes,
-                      const RuleTexts& texts, std::string_view newline);
+                      const RuleTexts& texts);
 
 }  // namespace ssmend

@@ -17,12 +17,6 @@ struct Found {
   bool native = false;  // right as it stands for the chosen variant
 };
 
-std::string newline_of(std::string_view text) {
-  size_t at = text.find_first_of("\r\n");
-  if (at == std::string_view::npos || text[at] == '\n') return "\n";
-  return text.substr(at).starts_with("\r\n") ? "\r\n" : "\r";
-}
-
 std::string one_line(std::string_view text, size_t limit = 72) {
   std::string out;
   for (char byte : text) {
@@ -58,8 +52,8 @@ class RuleRun {
     bool wrong_call = false;
     for (const Found& one : found_) wrong_call |= one.edit->trigger && !one.native;
     needed |= wrong_call;
-    std::string unknown_use = leftover_use();
-
+    std::string unknown_use = refused_call();
+    if (unknown_use.empty()) unknown_use = leftover_use();
     if (!needed && unknown_use.empty()) return unneeded();
     if (decision_.when.answer != Decision::Answer::kYes)
       return outcome(PatchState::kNotNeeded, decision_.when.reason);
@@ -189,9 +183,9 @@ class RuleRun {
   void plan_guards_and_renames() {
     static const RuleTexts kNoTexts;
     for (const RuleGuard& guard : rules_.guards) {
-      GuardEdits planned = plan_guard(
-          guard, tree_, scopes_, decision_.variant == nullptr ? kNoTexts : decision_.variant->texts,
-          newline_of(tree_.text));
+      GuardEdits planned =
+          plan_guard(guard, tree_, scopes_,
+                     decision_.variant == nullptr ? kNoTexts : decision_.variant->texts);
       if (guard.trigger) {
         guard_trigger_ += planned.imports;
         already_ += planned.already;
@@ -224,6 +218,14 @@ class RuleRun {
         if (done) ++already_;
       }
     }
+  }
+
+  std::string refused_call() const {
+    for (const Found& one : found_) {
+      if (one.edit->refuse.empty()) continue;
+      return "line " + std::to_string(tree_.line_of(one.match.node)) + ": " + one.edit->refuse;
+    }
+    return {};
   }
 
   // A use of the module that neither an edit nor `allow` accounts for, as a reason; empty: none.

@@ -40,6 +40,8 @@ struct PatchFacts {
   // Answers "which names does this importable file define at module level" for paths relative to
   // the import directories, such as "causal_conv1d/cpp_functions.py"; nullopt: no such file.
   const class PythonFiles* files = nullptr;
+  // Where `files` is not set: files that the releases of a given contract have (true) or lack.
+  std::map<std::string, bool> assumed_files;
 };
 
 // Reads Python files of the environment (or of a checkout) for preconditions.
@@ -90,6 +92,9 @@ Result<std::vector<PatchTarget>> folder_targets(const Disk& disk, const std::str
 // the call contract table; the letters are in patches/, as variants). nullopt: no such letter.
 std::optional<PatchFacts> facts_of_contract(const std::vector<RuleSet>& rules,
                                             const std::string& letter);
+
+// Adds to the contract of a binary given by its file what its releases have beside it.
+void assume_release(const std::vector<RuleSet>& rules, PatchFacts& facts);
 
 // The bytes of one file; nullopt: no rule has anything to do with it.
 std::optional<FilePatch> patch_content(const std::vector<RuleSet>& rules, const PatchFacts& facts,

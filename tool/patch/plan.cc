@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "base/text.h"
@@ -53,18 +54,36 @@ std::vector<std::string> comments_of(const SyntaxTree& tree) {
   return comments;
 }
 
+// What holds of the environment for every rule set; found out for those that meet a file, once.
+class Decisions {
+ public:
+  Decisions(const std::vector<RuleSet>& rules, const PatchFacts& facts)
+      : rules_(rules), facts_(facts), made_(rules.size()) {}
+
+  [[nodiscard]] const std::vector<RuleSet>& rules() const { return rules_; }
+  const RuleDecision& of(size_t rule) {
+    if (!made_[rule]) made_[rule] = decide_rule_set(rules_[rule], facts_);
+    return *made_[rule];
+  }
+
+ private:
+  const std::vector<RuleSet>& rules_;
+  const PatchFacts& facts_;
+  std::vector<std::optional<RuleDecision>> made_;
+};
+
 class FilePlanner {
  public:
-  FilePlanner(const std::vector<RuleDecision>& decisions, FilePatch& patch)
-      : decisions_(decisions), patch_(patch) {}
+  FilePlanner(Decisions& decisions, FilePatch& patch) : decisions_(decisions), patch_(patch) {}
 
   // False: no rule has anything to do with this file.
   bool run(std::string content) {
     patch_.before = content;
     std::unique_ptr<ParsedFile> parsed;
     bool looked_at = false;
-    for (const RuleDecision& decision : decisions_) {
-      if (!concerns(*decision.rules, patch_.relative, content)) continue;
+    for (size_t rule = 0; rule < decisions_.rules().size(); ++rule) {
+      if (!concerns(decisions_.rules()[rule], patch_.relative, content)) continue;
+      const RuleDecision& decision = decisions_.of(rule);
       if (!parsed) parsed = parse(content, looked_at);
       if (!parsed) return looked_at;
       std::optional<RuleOutcome> outcome = try_rule_set(decision, *parsed);
@@ -154,7 +173,7 @@ class FilePlanner {
     if (weight(patch_.state) > weight(PatchState::kApplied)) patch_.rules.clear();
   }
 
-  const std::vector<RuleDecision>& decisions_;
+  Decisions& decisions_;
   FilePatch& patch_;
 };
 
@@ -180,9 +199,7 @@ const char* patch_state_name(PatchState state) {
 
 std::optional<FilePatch> patch_content(const std::vector<RuleSet>& rules, const PatchFacts& facts,
                                        const std::string& relative, std::string content) {
-  std::vector<RuleDecision> decisions;
-  decisions.reserve(rules.size());
-  for (const RuleSet& one : rules) decisions.push_back(decide_rule_set(one, facts));
+  Decisions decisions(rules, facts);
   FilePatch patch;
   patch.relative = relative;
   if (!FilePlanner(decisions, patch).run(std::move(content))) return std::nullopt;
@@ -192,9 +209,7 @@ std::optional<FilePatch> patch_content(const std::vector<RuleSet>& rules, const 
 std::vector<FilePatch> plan_patches(const Disk& disk, const std::vector<RuleSet>& rules,
                                     const PatchFacts& facts,
                                     const std::vector<PatchTarget>& targets) {
-  std::vector<RuleDecision> decisions;
-  decisions.reserve(rules.size());
-  for (const RuleSet& one : rules) decisions.push_back(decide_rule_set(one, facts));
+  Decisions decisions(rules, facts);
 
   std::vector<FilePatch> patches;
   for (const PatchTarget& target : targets) {

@@ -65,6 +65,7 @@ class Reader {
     edit.id = text(object, "id");
     edit.match = pattern(text(object, "match"));
     edit.has_replace = object.contains("replace");
+    edit.refuse = text(object, "refuse");
     edit.replace = text(object, "replace");
     edit.trigger = object.value("trigger", true);
     for (const auto& [name, test] : member(object, "where").items()) {
@@ -102,6 +103,7 @@ class Reader {
       variant.id = text(one, "id");
       variant.when = read_conditions(one);
       variant.native = texts(one, "native");
+      if (one.contains("files")) variant.files = one["files"].get<std::map<std::string, bool>>();
       if (one.contains("texts")) {
         variant.texts = one["texts"].get<std::map<std::string, std::vector<std::string>>>();
       }

@@ -58,6 +58,7 @@ struct RuleEdit {
   Pattern match;
   std::string replace;  // empty together with has_replace == false: only recognised
   bool has_replace = false;
+  std::string refuse;   // why a file with such a call is left alone; empty: it is not
   bool trigger = true;  // a match of it makes the rule set necessary
   std::map<std::string, MetavariableTest> where;
   std::map<std::string, DerivedText> derive;
@@ -100,6 +101,9 @@ struct RuleVariant {
   std::string id;
   std::vector<RuleCondition> when;
   std::vector<std::string> native;  // ids of edits whose matches are right as they stand
+  // Python files that the releases of this variant have (true) or lack: what is assumed where a
+  // contract is given and there is no environment to look into.
+  std::map<std::string, bool> files;
   std::map<std::string, std::vector<std::string>> texts;
 };
 

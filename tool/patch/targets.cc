@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "patch/conditions.h"
 #include "patch/patch.h"
 #include "patch/rules.h"
 
@@ -87,10 +88,20 @@ std::optional<PatchFacts> facts_of_contract(const std::vector<RuleSet>& rules,
         if (condition.binary.empty() || condition.function.empty()) continue;
         facts.binaries[condition.binary][condition.function] = {condition.parameters, false};
       }
+      facts.assumed_files = variant.files;
       return facts;
     }
   }
   return std::nullopt;
+}
+
+void assume_release(const std::vector<RuleSet>& rules, PatchFacts& facts) {
+  for (const RuleSet& one : rules) {
+    std::string reason;
+    const RuleVariant* variant = choose_variant(one, facts, reason);
+    if (variant != nullptr)
+      facts.assumed_files.insert(variant->files.begin(), variant->files.end());
+  }
 }
 
 }  // namespace ssmend
