@@ -73,6 +73,13 @@ class Matcher {
   }
 
   bool is_bound(const std::string& name, const std::string& rest, int node) {
+    // Most calls are of other functions: the last name tells, before any scope is looked at.
+    if (!rest.empty() && tree_.is(node, "attribute")) {
+      int last = tree_.child_by_field(node, "attribute");
+      if (last < 0 || tree_.text_of(last) != std::string_view(rest).substr(rest.rfind('.') + 1)) {
+        return false;
+      }
+    }
     std::string qualified = scopes_.qualified_name(node);
     if (qualified.empty()) return false;
     const std::vector<std::string>& wanted = bound_.at(name);

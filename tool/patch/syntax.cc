@@ -43,8 +43,32 @@ std::string harmless_copy(std::string_view text) {
   return copy;
 }
 
+// The grammar's names by their numbers, so that no name is measured for every node.
+class Names {
+ public:
+  explicit Names(const TSLanguage* language) {
+    for (uint32_t i = 0; i < ts_language_symbol_count(language); ++i) {
+      kinds_.emplace_back(ts_language_symbol_name(language, static_cast<TSSymbol>(i)));
+    }
+    fields_.emplace_back();
+    for (uint32_t i = 1; i <= ts_language_field_count(language); ++i) {
+      fields_.emplace_back(ts_language_field_name_for_id(language, static_cast<TSFieldId>(i)));
+    }
+  }
+  [[nodiscard]] std::string_view kind(TSNode node) const {
+    const TSSymbol symbol = ts_node_symbol(node);
+    return symbol < kinds_.size() ? kinds_[symbol] : std::string_view("ERROR");
+  }
+  [[nodiscard]] std::string_view field(TSFieldId id) const { return fields_.at(id); }
+
+ private:
+  std::vector<std::string_view> kinds_;
+  std::vector<std::string_view> fields_;
+};
+
 void append_nodes(TSTreeCursor* cursor, uint32_t shift, int parent, SyntaxTree& tree) {
   // Depth first without recursion: a file from anywhere may nest deeper than the stack allows.
+  static const Names names(tree_sitter_python());
   std::vector<int> open;
   open.push_back(parent);
   bool down = true;
@@ -52,9 +76,8 @@ void append_nodes(TSTreeCursor* cursor, uint32_t shift, int parent, SyntaxTree& 
     if (down) {
       TSNode node = ts_tree_cursor_current_node(cursor);
       SyntaxNode entry;
-      entry.kind = ts_node_type(node);
-      const char* field = ts_tree_cursor_current_field_name(cursor);
-      entry.field = field == nullptr ? std::string_view() : std::string_view(field);
+      entry.kind = names.kind(node);
+      entry.field = names.field(ts_tree_cursor_current_field_id(cursor));
       entry.start = ts_node_start_byte(node) + shift;
       entry.end = ts_node_end_byte(node) + shift;
       entry.parent = open.back();
