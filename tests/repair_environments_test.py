@@ -58,6 +58,25 @@ class Environments(EnvironmentCase):
         self.undo(venv)
         self.assert_same(picture(venv), before)
 
+    def test_kernels_install_moves_aside_what_would_come_first_and_gives_it_back(self):
+        venv = self.venv()
+        before = picture(venv)
+        self.ssmend("kernels", "install", "--yes", "--python", venv, expect=0)
+        self.assertEqual(self.finder_says(venv), self.site(venv) / f"{MODULE}.abi3.so")
+        self.assertFalse((self.site(venv) / BROKEN).exists())
+        self.assertEqual((self.site(venv) / INTERFACE).read_text(), SOURCE)
+        self.assertIn("ssm-kernels", self.pip(venv, "list"))
+        # RECORD of both fits what is there: pip finds every file that it lists.
+        for name in ("mamba_ssm", "ssm-kernels"):
+            shown = self.pip(venv, "show", "-f", name).split("Files:")[1].split()
+            self.assertNotIn(BROKEN, shown)
+            for path in shown:
+                self.assertTrue((self.site(venv) / path).exists() or path.endswith(".pyc"), path)
+        again = self.ssmend("kernels", "install", "--yes", "--python", venv, expect=0)
+        self.assertIn("All of it is installed already", again.out)
+        self.undo(venv)
+        self.assert_same(picture(venv), before)
+
     def test_pip_uninstalls_the_kernels_and_status_says_what_is_lost(self):
         venv = self.venv()
         self.pip(venv, "uninstall", "--yes", "ssm-kernels")  # not there yet: pip only warns

@@ -199,9 +199,18 @@ void explain_torch_library(DiagnoseContext& context, const Resolution& run,
         {"symbols", fmt::format("all {} that are needed of it are defined in {}", elsewhere.wanted,
                                 context.shown(elsewhere.library))});
     finding->details.emplace_back("symbols_elsewhere", elsewhere.library);
-    finding->remedies.push_back({fmt::format("a library named {} whose only need is {}",
-                                             missing.name, base_name(elsewhere.library)),
-                                 "one new file in torch/lib"});
+    // It helps only where the loader looks into a folder of the environment for this module.
+    for (const TriedPath& tried : missing.tried) {
+      const std::string folder(directory_name(normal_path(tried.path)));
+      if (tried.subdirectory || !is_inside(folder, context.environment().prefix) ||
+          context.environment().kind == EnvironmentKind::kSystem) {
+        continue;
+      }
+      finding->remedies.push_back({fmt::format("a library named {} whose only need is {}",
+                                               missing.name, base_name(elsewhere.library)),
+                                   "one new file in " + context.shown(folder)});
+      break;
+    }
   } else {
     finding->evidence.push_back(
         {"symbols", fmt::format("of the {} that are needed of it, {} are defined in another "
