@@ -1,4 +1,4 @@
-"""Refuses a program that asks for more than a glibc of the given version: FILE VERSION.
+"""Refuses programs and libraries that ask for more than a glibc of one version: VERSION FILE...
 
 Reads what `readelf` (or llvm-readelf) prints: the names of needed libraries and version needs.
 """
@@ -14,7 +14,7 @@ def number(version):
     return tuple(int(part) for part in version.split("."))
 
 
-def main(path, limit):
+def check(path, limit):
     text = subprocess.run(["readelf", "-dVW", path], check=True, capture_output=True,
                           text=True).stdout
     needed = re.findall(r"\(NEEDED\).*\[(.+?)\]", text)
@@ -30,4 +30,4 @@ def main(path, limit):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(max([check(path, sys.argv[1]) for path in sys.argv[2:]], default=2))

@@ -3,7 +3,7 @@
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
 set(SSMEND_TEST_CACHE "${CMAKE_BINARY_DIR}/test-cache" CACHE PATH
     "Where the tests keep real environments (10 GB)")
-foreach(topic repair findings bad_input verify earlier)
+foreach(topic repair findings bad_input verify earlier aarch64)
   add_test(NAME real_${topic}
            COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/real/run.py test_${topic})
   set_tests_properties(real_${topic} PROPERTIES

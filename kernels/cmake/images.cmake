@@ -20,9 +20,9 @@ function(ssm_add_images nvrtc toolkit architectures)
       set(pack ${CMAKE_CURRENT_BINARY_DIR}/images/${unit}.${architecture}.pack)
       add_custom_command(
         OUTPUT ${pack}
-        COMMAND ssm-compile --nvrtc ${nvrtc} --kernels ${CMAKE_CURRENT_SOURCE_DIR}
+        COMMAND ${SSM_COMPILE} --nvrtc ${nvrtc} --kernels ${CMAKE_CURRENT_SOURCE_DIR}
                 --arch ${architecture} --output ${pack} --depfile ${pack}.d ${source}
-        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ssm-compile
+        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${SSM_COMPILE}
         DEPFILE ${pack}.d
         COMMENT "NVRTC ${toolkit} ${unit} ${architecture}" VERBATIM)
       list(APPEND packs ${pack})

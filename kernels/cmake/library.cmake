@@ -51,7 +51,8 @@ function(ssm_add_platform machine compiler)
   set(outputs ${library})
   foreach(module IN LISTS SSM_MODULES)
     ssm_compile_objects(module_objects ${machine} ${compiler} SOURCES ${SSM_MODULE_${module}_SOURCES}
-      FLAGS ${flags} -isystem ${SSM_PYTHON_INCLUDE} -DPy_LIMITED_API=0x03080000)
+      FLAGS ${flags} -isystem ${SSM_PYTHON_INCLUDE}
+      -isystem ${CMAKE_CURRENT_BINARY_DIR}/pyconfig -DPy_LIMITED_API=0x03080000)
     set(output ${tree}/${module}.abi3.so)
     # Python's own symbols stay undefined: the interpreter has them.
     set(link ${SSM_LINK_FLAGS})

@@ -8,17 +8,17 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/tool/report/schemas DESTINATION share/ssme
 install(DIRECTORY ${CMAKE_BINARY_DIR}/share/ssmend/kernels DESTINATION share/ssmend OPTIONAL)
 
 # Completions and man page come out of the program's own options, so they need a program that runs
-# here; a cross build takes those of the host's build.
-if(NOT CMAKE_CROSSCOMPILING)
+# here: by itself, or in an emulator.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL CMAKE_HOST_SYSTEM_PROCESSOR OR CMAKE_CROSSCOMPILING_EMULATOR)
   set(generated ${CMAKE_BINARY_DIR}/generated)
   file(MAKE_DIRECTORY ${generated})
   add_custom_command(
     OUTPUT ${generated}/ssmend.bash ${generated}/_ssmend ${generated}/ssmend.fish
            ${generated}/ssmend.1
-    COMMAND $<TARGET_FILE:ssmend> generate bash > ${generated}/ssmend.bash
-    COMMAND $<TARGET_FILE:ssmend> generate zsh > ${generated}/_ssmend
-    COMMAND $<TARGET_FILE:ssmend> generate fish > ${generated}/ssmend.fish
-    COMMAND $<TARGET_FILE:ssmend> generate man > ${generated}/ssmend.1
+    COMMAND ssmend generate bash > ${generated}/ssmend.bash
+    COMMAND ssmend generate zsh > ${generated}/_ssmend
+    COMMAND ssmend generate fish > ${generated}/ssmend.fish
+    COMMAND ssmend generate man > ${generated}/ssmend.1
     DEPENDS ssmend VERBATIM)
   add_custom_target(ssmend_generated ALL DEPENDS ${generated}/ssmend.1)
   install(FILES ${generated}/ssmend.bash DESTINATION share/bash-completion/completions
@@ -35,8 +35,17 @@ set(CPACK_PACKAGE_DESCRIPTION_SUMMARY
     "mends Python environments whose Mamba / SSM extensions do not load or do not work")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
-set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+if(SSMEND_PORTABLE)
+  # Linked statically and without symbols for a glibc of our choice (.ci/cross): nothing to find out.
+  set(CPACK_DEBIAN_PACKAGE_DEPENDS "libc6 (>= 2.31)")
+else()
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+  set(CPACK_STRIP_FILES ON)
+endif()
+set(debian_x86_64 amd64)
+set(debian_aarch64 arm64)
+set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE ${debian_${CMAKE_SYSTEM_PROCESSOR}})
+set(CPACK_SYSTEM_NAME linux-${CMAKE_SYSTEM_PROCESSOR})
 set(CPACK_DEBIAN_PACKAGE_SECTION devel)
-set(CPACK_STRIP_FILES ON)
 set(CPACK_THREADS 2)
 include(CPack)

@@ -149,6 +149,14 @@ Probe probe_cuda(const Probe& l4t, const Probe& driver) {
   return {"", driver.source};
 }
 
+Probe probe_driver_library(const Disk& disk) {
+  for (const std::string_view folder : driver_library_folders()) {
+    const std::string path = path_join(std::string(folder), "libcuda.so.1");
+    if (disk.exists(path)) return {path, std::string("listed in ") + std::string(folder)};
+  }
+  return {"", "no libcuda.so.1 where L4T or a distribution puts it"};
+}
+
 // The loader of the given program, else of the shell, else the first that lies at a known place.
 Probe probe_loader(const Disk& disk, const std::string& program) {
   for (const std::string& candidate :
@@ -230,6 +238,7 @@ HostFacts probe_host(const Disk& disk, const std::string& program) {
   host.gpu_sm = probe_gpu(disk, host.soc);
   host.driver = probe_driver(disk);
   host.cuda_driver_api = probe_cuda(host.l4t, host.driver);
+  host.driver_library = probe_driver_library(disk);
   host.loader = probe_loader(disk, program);
   host.glibc = probe_glibc(disk, host.loader);
   host.machine = probe_machine(disk, host.loader);

@@ -21,6 +21,7 @@ struct HostFacts {
   Probe gpu_sm;           // "87" (from the SoC, or the driver where a GPU is there)
   Probe driver;           // "580.159.04"
   Probe cuda_driver_api;  // "13.0"
+  Probe driver_library;   // path of libcuda.so.1; L4T has moved it three times
   Probe glibc;            // "2.36", from the root's own loader
   Probe loader;           // path of ld.so
   Probe machine;          // "aarch64"

@@ -45,12 +45,25 @@ constexpr std::array<Row, 21> kDrivers = {{
 }};
 
 // First L4T release with that CUDA in its driver, newest first.
-constexpr std::array<Row, 6> kL4t = {{{"39.0", "13.2"},
+constexpr std::array<Row, 7> kL4t = {{{"39.0", "13.2"},
                                       {"38.0", "13.0"},
                                       {"36.4", "12.6"},
                                       {"36.0", "12.2"},
                                       {"34.0", "11.4"},
-                                      {"32.0", "10.2"}}};
+                                      {"32.4", "10.2"},
+                                      {"32.0", "10.0"}}};
+
+// R32 to R35 have "tegra", R36 to R38 "nvidia", R39 the folder under /opt.
+constexpr std::array<std::string_view, 8> kDriverFolders = {
+    "/usr/lib/aarch64-linux-gnu/tegra",
+    "/usr/lib/aarch64-linux-gnu/nvidia",
+    "/opt/nvidia/l4t-gpu-libs/openrm",
+    "/opt/nvidia/l4t-gpu-libs/nvgpu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib/wsl/lib",
+};
 
 // Newest PTX ISA that the driver of each CUDA release takes, newest first (PTX ISA manual, "Release
 // notes"). Newer PTX fails with error 222, CUDA_ERROR_UNSUPPORTED_PTX_VERSION.
@@ -70,6 +83,8 @@ std::string newest_not_above(const std::array<Row, kSize>& rows, std::string_vie
 }
 
 }  // namespace
+
+std::span<const std::string_view> driver_library_folders() { return kDriverFolders; }
 
 std::string soc_gpu_architecture(std::string_view soc) {
   for (const Row& row : kSocs) {

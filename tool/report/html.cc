@@ -26,6 +26,7 @@ std::string facts_markup(const Inspection& inspection) {
   if (host.gpu_sm.known()) facts += fact("GPU", "sm_" + host.gpu_sm.value);
   facts += fact("NVIDIA driver", host.driver.value);
   facts += fact("CUDA of the driver", host.cuda_driver_api.value);
+  facts += fact("driver library", host.driver_library.value);
   for (const Distribution* distribution : main_distributions(inspection)) {
     facts += fact(distribution->name, distribution->version);
   }

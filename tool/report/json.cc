@@ -27,6 +27,7 @@ Json host_json(const HostFacts& host) {
   json["gpu_sm"] = probe_json(host.gpu_sm);
   json["driver"] = probe_json(host.driver);
   json["cuda_driver_api"] = probe_json(host.cuda_driver_api);
+  json["driver_library"] = probe_json(host.driver_library);
   return json;
 }
 

@@ -43,6 +43,7 @@ std::string environment_table(const Inspection& inspection) {
   if (host.gpu_sm.known()) table += row("GPU", "sm_" + host.gpu_sm.value);
   table += row("driver", host.driver.value);
   table += row("CUDA of the driver", host.cuda_driver_api.value);
+  table += row("driver library", host.driver_library.value);
   for (const Distribution* distribution : main_distributions(inspection)) {
     table += row(cell(distribution->name), distribution->version);
   }
