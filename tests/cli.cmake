@@ -4,6 +4,10 @@ add_test(NAME cases_test COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR
 add_test(NAME generated_test
          COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/generated_test.py
                  $<TARGET_FILE:ssmend>)
+add_test(NAME shells_test
+         COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/shells_test.py
+                 $<TARGET_FILE:ssmend>)
+set_tests_properties(shells_test PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 add_test(NAME wheel_test
          COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/report/wheel_test.py
                  $<TARGET_FILE:ssmend>)

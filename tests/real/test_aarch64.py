@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import unittest
 
@@ -56,13 +57,15 @@ class Aarch64(EnvironmentCase):
         shutil.copytree(build / "share", root / "opt/ssmend/share")
         shutil.copytree(CHECKS, root / "opt/checks")
         shutil.copy2(HERE / "mamba_probe.py", root / "opt")
+        for name, minor in (("null", 3), ("urandom", 9)):
+            os.mknod(root / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
         return root
 
     def inside(self, root, *argv, expect=None):
         done = subprocess.run(
             ["chroot", root, QEMU, *argv], capture_output=True, text=True, check=False,
             timeout=900, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin", "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "OMP_NUM_THREADS": "1",
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "OMP_NUM_THREADS": "1",
                  "HOME": "/tmp"})
         answer = Answer(argv, done)
         if expect is not None:
@@ -94,7 +97,7 @@ class Aarch64(EnvironmentCase):
                              "import causal_conv1d_cuda", expect=1)
         self.assertIn(LIBC10_TEXT, answer.err)
         inspected = self.inside_ssmend(here, "inspect", "--json", expect=1)
-        host = inspected.json()["inspections"][0]["environment"]["host"]
+        host = inspected.json()["inspections"][0]["host"]
         self.assertEqual(host["machine"]["value"], "aarch64")
         self.the_finding(inspected, "load-order", "causal_conv1d_cuda")
         self.the_finding(inspected, "call-contract", "mamba_ssm")

@@ -152,19 +152,22 @@ std::string zsh_completion(const std::vector<DeclaredCommand>& commands) {
   std::string text =
       "#compdef ssmend\n"
       "_ssmend() {\n"
-      "  local command= word\n"
-      "  for word in \"${(@)words[2,CURRENT-1]}\"; do\n"
-      "    case \"$command $word\" in\n";
+      "  local command= index=1 last=1\n"
+      "  while (( ++index < CURRENT )); do\n"
+      "    case \"$command $words[index]\" in\n";
   for (const DeclaredCommand& command : commands) {
     if (command.name.empty()) continue;
     const bool nested = command.name.find(' ') != std::string::npos;
-    text += fmt::format("      {}) command={} ;;\n",
+    text += fmt::format("      {}) command={} last=$index ;;\n",
                         quote_single(nested ? command.name : " " + command.name),
                         quote_single(command.name));
   }
   text +=
       "    esac\n"
       "  done\n"
+      // _arguments takes a command's name for an argument that no specification allows.
+      "  words=(\"${(@)words[last,-1]}\")\n"
+      "  (( CURRENT -= last - 1 ))\n"
       "  case \"$command\" in\n";
   for (const DeclaredCommand& command : commands) {
     text += fmt::format("    {})\n      _arguments", quote_single(command.name));
