@@ -4,7 +4,8 @@ set(SCAN_DIRECTORY ${CMAKE_SOURCE_DIR}/kernels/scan)
 set(SCAN_HOST_SOURCES ${SCAN_DIRECTORY}/scan_plan.cc ${SCAN_DIRECTORY}/scan_reference.cc)
 set(SCAN_KERNEL_SOURCES
   ${SCAN_DIRECTORY}/scan_rows.cu ${SCAN_DIRECTORY}/scan_split.cu
-  ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_finish.cu)
+  ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_ends.cu
+  ${SCAN_DIRECTORY}/scan_gradient.cu ${SCAN_DIRECTORY}/scan_finish.cu)
 set(SCAN_COMPLEX_SOURCES
   ${SCAN_DIRECTORY}/scan_complex.cu ${SCAN_DIRECTORY}/scan_complex_backward.cu)
 set(SCAN_UPDATE_SOURCES ${SCAN_DIRECTORY}/scan_update.cu)

@@ -13,6 +13,15 @@ void scan_backward_f32(ssm::ScanBackwardParams);
 void scan_backward_f16(ssm::ScanBackwardParams);
 void scan_backward_narrow_f32(ssm::ScanBackwardParams);
 void scan_backward_narrow_f16(ssm::ScanBackwardParams);
+void scan_both_ends8_f32(ssm::ScanEndsParams);
+void scan_both_ends8_f16(ssm::ScanEndsParams);
+void scan_both_ends16_f32(ssm::ScanEndsParams);
+void scan_both_ends16_f16(ssm::ScanEndsParams);
+void scan_carry(ssm::ScanEndsParams);
+void scan_gradient8_f32(ssm::ScanBackwardParams);
+void scan_gradient8_f16(ssm::ScanBackwardParams);
+void scan_gradient16_f32(ssm::ScanBackwardParams);
+void scan_gradient16_f16(ssm::ScanBackwardParams);
 void scan_finish(ssm::ScanFinishParams);
 }
 
@@ -47,6 +56,7 @@ struct Backward {
   bool deterministic = true;
   bool chunked = true;
   bool backwards = false;
+  bool tiles = true;  // where they can
 };
 
 template <typename T>
@@ -62,10 +72,13 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   for (double& value : dout_values) value = round_to<T>(normal(generator));
   const ReferenceGradients wanted = reference_scan_gradients(s, forward, dout_values);
 
-  const ScanShape shape = shape_of(s, how.multiprocessors);
+  ScanShape shape = shape_of(s, how.multiprocessors);
+  shape.near_rows = how.tiles;
   const ScanBackwardPlan plan = plan_backward(shape, how.deterministic);
   const bool narrow = plan.kernel == ScanKernel::kNarrow;
-  ASSERT_EQ(plan.time_warps, how.time_warps);
+  const bool tiled = plan.kernel == ScanKernel::kTiles;
+  ASSERT_EQ(tiled, how.tiles && s.states > 4 && s.states <= 128 && s.variable_B && s.variable_C);
+  ASSERT_EQ(plan.time_warps, tiled ? 1 : how.time_warps);
   ASSERT_EQ(narrow, s.states <= 4);
   ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
   ScanBuffers<T> buffers(s, pitch, plan.tile);
@@ -93,11 +106,13 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                                  ? (kFloat ? scan_states_f32 : scan_states_f16)
                              : narrow ? (kFloat ? scan_narrow_f32 : scan_narrow_f16)
                                       : (kFloat ? scan_split_f32 : scan_split_f16);
+  if (!tiled) {
   emulate::run_grid(states_kernel,
                     Uint3{states_plan.grid_x, static_cast<unsigned>(s.batch),
                           how.chunked ? static_cast<unsigned>(chunks) : 1},
                     states_plan.warps * 32, shared_words, states_plan.shared_bytes / 16,
                     how.backwards, states);
+  }
 
   const long rows = s.batch * s.dim;
   RowBuffer<T> dout = padded_rows<T>(dout_values, s.length, pitch);
@@ -109,8 +124,9 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
     return plan.atomic && variable ? std::vector<float>(count, 0.0f) : poisoned(count);
   };
   std::vector<float> dB_parts = partial(s.B, s.variable_B), dC_parts = partial(s.C, s.variable_C);
-  std::vector<float> dA_parts = poisoned(rows * s.states), dD_parts = poisoned(rows),
-                     dbias_parts = poisoned(rows);
+  const long runs = tiled ? plan.chunks.runs : 1;
+  std::vector<float> dA_parts = poisoned(rows * s.states * runs), dD_parts = poisoned(rows * runs),
+                     dbias_parts = poisoned(rows * runs);
   ScanBackwardParams q{};
   q.scan = p;
   q.scan.out = out.rows(s.dim);
@@ -128,9 +144,32 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   if (p.delta_bias) q.ddelta_bias = dbias_parts.data();
   q.slots = plan.slots;
   q.atomic = plan.atomic;
-  const auto kernel = narrow ? (kFloat ? scan_backward_narrow_f32 : scan_backward_narrow_f16)
+  std::vector<float> adjoints = poisoned(buffers.tile_states.size()), dt_sums = poisoned(rows * p.tiles);
+  if (tiled) {
+    const ChunkPlan& c = plan.chunks;
+    q.chunks = {p.tiles > 1 ? buffers.tile_states.data() : nullptr, adjoints.data(), dt_sums.data(),
+                c.steps, c.count, c.run, c.runs};
+    ASSERT_EQ(c.count, p.tiles);
+    if (p.tiles > 1) {
+      const EndsPlan ends_plan = plan_ends(shape, c, true);
+      ScanEndsParams ends{q.scan, q.dout, q.chunks, ends_plan.segments};
+      ends.scan.x = nullptr;
+      const auto ends_kernel = ends_plan.wide ? (kFloat ? scan_both_ends16_f32 : scan_both_ends16_f16)
+                                              : (kFloat ? scan_both_ends8_f32 : scan_both_ends8_f16);
+      emulate::run_grid(ends_kernel,
+                        Uint3{ends_plan.grid_x, static_cast<unsigned>(s.batch),
+                              static_cast<unsigned>(ends_plan.passes * c.runs)},
+                        128, shared_words, ends_plan.shared_bytes / 16, how.backwards, ends);
+      emulate::run_grid(scan_carry, Uint3{ends_plan.carry_grid, 1, 1}, 256, shared_words,
+                        ends_plan.carry_shared_bytes / 16, how.backwards, ends);
+    }
+  }
+  const auto kernel = tiled && s.states > 8 ? (kFloat ? scan_gradient16_f32 : scan_gradient16_f16)
+                      : tiled ? (kFloat ? scan_gradient8_f32 : scan_gradient8_f16)
+                      : narrow ? (kFloat ? scan_backward_narrow_f32 : scan_backward_narrow_f16)
                              : (kFloat ? scan_backward_f32 : scan_backward_f16);
-  emulate::run_grid(kernel, Uint3{plan.grid_x, static_cast<unsigned>(s.batch), 1}, plan.warps * 32,
+  emulate::run_grid(kernel, Uint3{plan.grid_x, static_cast<unsigned>(s.batch),
+                          static_cast<unsigned>(tiled ? plan.chunks.runs : 1)}, plan.warps * 32,
                     shared_words, plan.shared_bytes / 16, how.backwards, q);
 
   std::vector<float> dA(s.A.size()), dB(s.B.size()), dC(s.C.size()), dD(s.D.size()),
@@ -142,7 +181,7 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   };
   const ScanFinishParams finish{{sum(dA_parts, dA), sum(dB_parts, dB), sum(dC_parts, dC),
                                  sum(dD_parts, dD), sum(dbias_parts, dbias)}};
-  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, 1, false, finish);
+  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, 64, false, finish);
 
   const double tolerance = kFloat ? 2e-4 : 2e-3;
   expect_rows("du", du, wanted.du, s.length, tolerance);
@@ -166,11 +205,33 @@ ScanOptions base() {
   return options;
 }
 
-TEST(scan_backward_kernels, every_length) {
+TEST(scan_backward_kernels, tiles_at_every_length) {
   for (long length : {1L, 31L, 32L, 33L, 65L, 129L}) {
     ScanOptions options = base();
     options.length = length;
     check_backward<float>(options, length, {});
+    check_backward<F16>(options, (length + 7) / 8 * 8, {132, 1, true, true, true});
+  }
+}
+
+TEST(scan_backward_kernels, tiles_with_other_state_counts_and_groups) {
+  for (long states : {5L, 8L, 16L, 20L, 128L}) {
+    ScanOptions options = base();
+    options.groups = 2;
+    options.dim = 70;
+    options.states = states;
+    check_backward<float>(options, 70, {});
+    options.dim = 10;
+    options.length = 600;
+    if (states < 20) check_backward<F16>(options, 601, {2, 1, false, true, true});
+  }
+}
+
+TEST(scan_backward_kernels, every_length) {
+  for (long length : {1L, 31L, 32L, 33L, 65L, 129L}) {
+    ScanOptions options = base();
+    options.length = length;
+    check_backward<float>(options, length, {1, 1, true, true, false, false});
   }
 }
 
@@ -180,6 +241,7 @@ TEST(scan_backward_kernels, many_channels_in_each_warp_and_atomics) {
   options.groups = 2;
   Backward how;
   how.multiprocessors = 0;
+  how.tiles = false;
   check_backward<float>(options, 72, how);
   how.deterministic = false;
   check_backward<float>(options, 72, how);
@@ -190,6 +252,7 @@ TEST(scan_backward_kernels, time_warps) {
   Backward how;
   how.multiprocessors = 132;
   how.time_warps = 4;
+  how.tiles = false;
   for (long length : {200L, 520L}) {
     ScanOptions options = base();
     options.dim = 3;
@@ -221,7 +284,7 @@ TEST(scan_backward_kernels, other_state_counts_and_groups) {
     ScanOptions options = base();
     options.groups = 2;
     options.states = states;
-    check_backward<float>(options, 70, {});
+    check_backward<float>(options, 70, {1, 1, true, true, false, false});
   }
 }
 
@@ -230,8 +293,8 @@ TEST(scan_backward_kernels, several_chunks) {
   options.batch = 1;
   options.dim = 2;
   options.length = 4200;
-  check_backward<float>(options, 4200, {1, 4, true, true, false});
-  check_backward<float>(options, 4200, {1, 4, true, false, false});
+  check_backward<float>(options, 4200, {1, 4, true, true, false, false});
+  check_backward<float>(options, 4200, {1, 4, true, false, false, false});
 }
 
 TEST(scan_backward_kernels, narrow) {

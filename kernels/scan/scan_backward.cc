@@ -1,4 +1,5 @@
 // The backward launcher: the states before every tile, the gradients, their sums.
+#include <algorithm>
 #include <initializer_list>
 
 #include "scan/scan_complex.h"
@@ -13,14 +14,22 @@ Kernel wide_kernels[3] = {
 Kernel narrow_kernels[3] = {{kUnit, "scan_backward_narrow_f32"},
                             {kUnit, "scan_backward_narrow_f16"},
                             {kUnit, "scan_backward_narrow_bf16"}};
+// By 16 states a pass.
+Kernel tile_kernels[2][3] = {{{"scan_gradient", "scan_gradient8_f32"},
+                              {"scan_gradient", "scan_gradient8_f16"},
+                              {"scan_gradient", "scan_gradient8_bf16"}},
+                             {{"scan_gradient", "scan_gradient16_f32"},
+                              {"scan_gradient", "scan_gradient16_f16"},
+                              {"scan_gradient", "scan_gradient16_bf16"}}};
 Kernel finish_kernel = {"scan_finish", "scan_finish"};
 Kernel clear_kernel = {"scan_finish", "scan_clear"};
 
 // Where the workspace holds what; offsets in floats, each on 256 bytes.
 struct Workspace {
-  int64_t tile_states = 0, dA = 0, dB = 0, dC = 0, dD = 0, ddelta_bias = 0, floats = 0;
+  int64_t tile_states = 0, adjoints = 0, dt_sums = 0, dA = 0, dB = 0, dC = 0, dD = 0, ddelta_bias = 0, floats = 0;
   int64_t dB_count = 0, dC_count = 0;  // of one part
   int64_t tiles = 0;
+  int64_t runs = 1;  // parts of dA, dD and ddelta_bias per batch
 };
 
 Workspace lay_out(const ssm_scan_backward_args& args, const ScanSizes& sizes,
@@ -39,12 +48,19 @@ Workspace lay_out(const ssm_scan_backward_args& args, const ScanSizes& sizes,
     return take(variable ? *count * plan.slots : channels * sizes.states);
   };
   w.tiles = (sizes.length + plan.tile - 1) / plan.tile;
+  if (plan.kernel == ScanKernel::kTiles) {
+    w.runs = plan.chunks.runs;
+    if (w.tiles > 1) {
+      w.adjoints = take(channels * w.tiles * sizes.states);
+      w.dt_sums = take(channels * w.tiles);
+    }
+  }
   w.tile_states = take(channels * w.tiles * sizes.states);
-  w.dA = take(channels * sizes.states);
+  w.dA = take(channels * w.runs * sizes.states);
   w.dB = factor(args.in.B, &w.dB_count);  // dC follows: both are cleared at once
   w.dC = factor(args.in.C, &w.dC_count);
-  w.dD = take(channels);
-  w.ddelta_bias = take(channels);
+  w.dD = take(channels * w.runs);
+  w.ddelta_bias = take(channels * w.runs);
   return w;
 }
 
@@ -136,14 +152,17 @@ ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& si
   ScanFinishParams finish = {};
   finish.sums[0] = sum(args.dB, w.dB, B_parts, w.dB_count);
   finish.sums[1] = sum(args.dC, w.dC, C_parts, w.dC_count);
-  finish.sums[2] = sum(args.dA, w.dA, sizes.batch, sizes.dim * sizes.states);
-  finish.sums[3] = sum(args.dD, w.dD, sizes.batch, sizes.dim);
-  finish.sums[4] = sum(args.ddelta_bias, w.ddelta_bias, sizes.batch, sizes.dim);
+  const int64_t parts = sizes.batch * w.runs;
+  finish.sums[2] = sum(args.dA, w.dA, parts, sizes.dim * sizes.states);
+  finish.sums[3] = sum(args.dD, w.dD, parts, sizes.dim);
+  finish.sums[4] = sum(args.ddelta_bias, w.ddelta_bias, parts, sizes.dim);
   int64_t most = 0;
-  for (const ScanSum& one : finish.sums) most = one.count > most ? one.count : most;
-  const int64_t blocks = (most + 255) / 256;
-  const unsigned grid = static_cast<unsigned>(blocks < 4096 ? blocks : 4096);
-  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, 0, finish);
+  for (const ScanSum& one : finish.sums) {
+    const int64_t width = one.parts >= kManyParts ? 32 : 256;  // elements a block takes at a time
+    most = std::max<int64_t>(most, (one.count + width - 1) / width);
+  }
+  const unsigned grid = static_cast<unsigned>(std::clamp<int64_t>(most, 1, 4096));
+  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, 1024, finish);
 }
 
 }  // namespace
@@ -191,7 +210,17 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   ScanParams params = make_scan_params(args.in, sizes);
   params.tile_states = floats + w.tile_states;
   params.tiles = w.tiles;
-  SSM_TRY(launch_states(args, shape, sizes, params));
+  const bool tiled = plan.kernel == ScanKernel::kTiles;
+  const ScanChunks chunks = {
+      w.tiles > 1 ? params.tile_states : nullptr, floats + w.adjoints, floats + w.dt_sums,
+      plan.chunks.steps, plan.chunks.count, plan.chunks.run, plan.chunks.runs};
+  params.out_is_float = args.dout.dtype == SSM_FLOAT32;
+  if (!tiled) {
+    SSM_TRY(launch_states(args, shape, sizes, params));
+  } else if (w.tiles > 1) {
+    SSM_TRY(launch_chunks(shape, plan.chunks, args.in.u.dtype, args.queue,
+                          {params, make_rows(args.dout), chunks, 1}));
+  }
 
   if (plan.atomic) {
     const ScanClearParams clear = {floats + w.dB, w.dD - w.dB};
@@ -200,7 +229,6 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   ScanBackwardParams backward = {};
   params.out = make_rows(args.out);
   params.out_z = make_rows(args.out_z);
-  params.out_is_float = args.dout.dtype == SSM_FLOAT32;
   params.time_warps = plan.time_warps;
   params.channels_per_warp = plan.channels_per_warp;
   for (const ssm_tensor* rows :
@@ -219,9 +247,13 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   if (present(args.in.delta_bias)) backward.ddelta_bias = floats + w.ddelta_bias;
   backward.slots = plan.slots;
   backward.atomic = plan.atomic;
-  Kernel* kernels = plan.kernel == ScanKernel::kNarrow ? narrow_kernels : wide_kernels;
+  backward.chunks = chunks;
+  Kernel* kernels = tiled ? tile_kernels[sizes.states > 8]
+                    : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
+                                                         : wide_kernels;
   SSM_TRY(launch(kernels[args.in.u.dtype], args.queue,
-                 Dim3{plan.grid_x, static_cast<unsigned>(sizes.batch), 1},
+                 Dim3{plan.grid_x, static_cast<unsigned>(sizes.batch),
+                      static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
                  Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, backward));
   return launch_finish(args, sizes, w, plan, floats);
 }

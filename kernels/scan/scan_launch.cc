@@ -20,6 +20,21 @@ Kernel narrow_kernels[3] = {{"scan_split", "scan_narrow_f32"},
                             {"scan_split", "scan_narrow_f16"},
                             {"scan_split", "scan_narrow_bf16"}};
 
+// By adjoint, by 16 states a pass, by type.
+Kernel ends_kernels[2][2][3] = {{{{"scan_ends", "scan_ends8_f32"},
+                                  {"scan_ends", "scan_ends8_f16"},
+                                  {"scan_ends", "scan_ends8_bf16"}},
+                                 {{"scan_ends", "scan_ends16_f32"},
+                                  {"scan_ends", "scan_ends16_f16"},
+                                  {"scan_ends", "scan_ends16_bf16"}}},
+                                {{{"scan_ends", "scan_both_ends8_f32"},
+                                  {"scan_ends", "scan_both_ends8_f16"},
+                                  {"scan_ends", "scan_both_ends8_bf16"}},
+                                 {{"scan_ends", "scan_both_ends16_f32"},
+                                  {"scan_ends", "scan_both_ends16_f16"},
+                                  {"scan_ends", "scan_both_ends16_bf16"}}}};
+Kernel carry_kernel = {"scan_ends", "scan_carry"};
+
 ssm_status unit_length_stride(const char* name, const ssm_tensor& tensor) {
   const int last = tensor.rank - 1;
   if (!present(tensor) || tensor.stride[last] == 1 || tensor.size[last] <= 1) return SSM_OK;
@@ -199,6 +214,19 @@ ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int mult
       rows_near(make_rows(in.u)) && rows_near(make_rows(in.delta)) && rows_near(make_rows(in.z));
   shape.multiprocessors = multiprocessors;
   return shape;
+}
+
+ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dtype,
+                         const ssm_queue& queue, ScanEndsParams params) {
+  const bool adjoint = params.chunks.adjoints != nullptr;
+  const EndsPlan plan = plan_ends(shape, chunks, adjoint);
+  params.segments = plan.segments;
+  const unsigned blocks_z = static_cast<unsigned>(plan.passes * chunks.runs);
+  SSM_TRY(launch(ends_kernels[adjoint][plan.wide][dtype], queue,
+                 Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), blocks_z}, Dim3{128, 1, 1},
+                 plan.shared_bytes, params));
+  return launch(carry_kernel, queue, Dim3{plan.carry_grid, 1, 1}, Dim3{256, 1, 1},
+                plan.carry_shared_bytes, params);
 }
 
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,

@@ -29,6 +29,10 @@ bool rows_near(const ScanRows& rows);
 bool rows_16_bytes(const ssm_tensor& tensor);  // present ones: every row begins on 16 bytes
 ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int multiprocessors);
 
+// Scans the chunks side by side: what each begins with is left in params.chunks.
+ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& plan, int dtype,
+                         const ssm_queue& queue, ScanEndsParams params);
+
 // Starts the forward kernel of `plan`: `in` names the element type; chunks > 1 only for states.
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
                        const ScanParams& params, int64_t chunks);

@@ -54,6 +54,25 @@ struct ScanParams {
   long long tiles;
 };
 
+// Chunks of `steps` steps (a multiple of 32) of every channel, taken side by side. First what each
+// chunk ends with, run by itself (scan_ends); then, after scan_carry, what it begins with: the state
+// before it and the adjoint that enters it on the right. Null states: one chunk, which begins with
+// nothing.
+struct ScanChunks {
+  float* states;    // (batch, dim, chunks, states)
+  float* adjoints;  // the same, or null
+  float* dt_sums;   // (batch, dim, chunks)
+  int steps, count;
+  int run, runs;  // chunks one block takes, and how many blocks follow one another in time
+};
+
+struct ScanEndsParams {
+  ScanParams scan;
+  ScanRows dout;  // with the adjoint
+  ScanChunks chunks;
+  int segments;  // scan_carry: threads among which a channel's chunks are shared out, 1 or 16
+};
+
 // The backward pass. dB and dC are summed over a block's channels first; what a block has summed
 // goes to one of `slots` buffers of (batch, group, state, step), by a plain store where each block
 // has its own slot (deterministic), else by atomics into cleared ones. Sums over the steps (dA, dD,
@@ -63,12 +82,16 @@ struct ScanBackwardParams {
   ScanRows dout, du, ddelta, dz;
   float* dB;  // variable: (slots, batch, group, state, length); fixed: (batch, dim, states)
   float* dC;
-  float* dA;           // (batch, dim, states)
-  float* dD;           // (batch, dim) or null
-  float* ddelta_bias;  // (batch, dim) or null
+  float* dA;           // (batch, dim, states); scan_gradient.cu: (batch, runs, dim, states)
+  float* dD;           // (batch, dim) or (batch, runs, dim), or null
+  float* ddelta_bias;  // likewise
   int slots;
   int atomic;
+  ScanChunks chunks;  // scan_gradient.cu
 };
+
+// From so many parts on, the warps of a block share them out.
+constexpr int kManyParts = 16;
 
 // One gradient to finish: out[i] = the sum over parts of partial[part * count + i], converted. Null
 // out: nothing to do.

@@ -18,6 +18,16 @@ constexpr unsigned kMostShared = 64 * 1024;      // of a block on sm_75, the lea
 constexpr int kMostSlots = 4;  // beyond it, atomics move fewer bytes than one buffer a block
 constexpr unsigned kFreeShared = 48 * 1024;  // no driver attribute needed up to here
 
+
+// scan_tile.cuh
+constexpr int kTileWarps = 4;
+constexpr int kTileChannels = 8;  // of a warp
+constexpr int kTileSteps = 32;
+constexpr int kTileArea = kTileChannels * (kTileSteps + 4);  // floats of a row kind
+constexpr int kTileBlocks = 4;    // that fit a multiprocessor
+constexpr int64_t kSlotBytes = 32 << 20;  // of dB and dC together: they stay in the L2 cache
+constexpr int kMostCarried = 16;  // chunks that one thread goes over by itself
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 unsigned rows_shared(int warps, int states) {
@@ -51,7 +61,69 @@ unsigned backward_shared(int warps, int time_warps, int channels, const ScanShap
   return 4u * static_cast<unsigned>(block + warps * ((warp + 3) / 4 * 4));
 }
 
+int tile_pass(int states) { return states > 8 ? 16 : 8; }
+
+unsigned gradient_shared(int states) {
+  const int pass = tile_pass(states);
+  const int passes = static_cast<int>(divide_up(states, pass));
+  const int warp = 4 * kTileArea + 8 * (4 * 32 + 4) + passes * pass / 4 * 32 +
+                   (passes > 1 ? 2 * kTileArea : 0);
+  return 4u * static_cast<unsigned>(2 * pass * (kTileSteps + 4) + kTileWarps * warp);
+}
+
+// Tiles for the backward direction: what can be taken in tiles of 32 steps side by side.
+bool tiles_can(const ScanShape& shape) {
+  return !shape.complex && shape.variable_B && shape.variable_C && shape.delta_ratio == 1 &&
+         shape.near_rows && shape.states > kNarrowStates &&
+         gradient_shared(shape.states) <= kMostShared &&
+         shape.length < (int64_t{1} << 30) - kTileSteps;
+}
+
+ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
+  ScanBackwardPlan plan;
+  plan.kernel = ScanKernel::kTiles;
+  plan.warps = kTileWarps;
+  plan.channels_per_warp = kTileChannels;
+  plan.group_blocks =
+      static_cast<int>(divide_up(shape.dim / shape.groups, kTileWarps * kTileChannels));
+  plan.grid_x = static_cast<unsigned>(plan.group_blocks * shape.groups);
+  plan.shared_bytes = gradient_shared(shape.states);
+  ChunkPlan& chunks = plan.chunks;
+  chunks.steps = kTileSteps;
+  chunks.count = static_cast<int>(divide_up(shape.length, kTileSteps));
+  // Two rounds of blocks where there is enough to do, so that a late block costs half a round.
+  const int64_t blocks = std::max<int64_t>(1, plan.grid_x * shape.batch);
+  const int64_t wanted = int64_t{2} * kTileBlocks * std::max(1, shape.multiprocessors);
+  const int64_t runs = std::clamp<int64_t>(divide_up(wanted, blocks), 1, chunks.count);
+  chunks.run = static_cast<int>(divide_up(chunks.count, runs));
+  chunks.runs = static_cast<int>(divide_up(chunks.count, chunks.run));
+  const int64_t slot_bytes =
+      std::max<int64_t>(1, 8 * shape.batch * shape.groups * shape.states * shape.length);
+  plan.slots = deterministic ? plan.group_blocks
+                             : static_cast<int>(std::clamp<int64_t>(kSlotBytes / slot_bytes, 1,
+                                                                    plan.group_blocks));
+  plan.atomic = plan.slots < plan.group_blocks;
+  return plan;
+}
+
 }  // namespace
+
+EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint) {
+  EndsPlan plan;
+  const int pass = tile_pass(shape.states);
+  plan.wide = pass == 16;
+  plan.passes = static_cast<int>(divide_up(shape.states, pass));
+  plan.grid_x = static_cast<unsigned>(
+      shape.groups * divide_up(shape.dim / shape.groups, kTileWarps * kTileChannels));
+  plan.shared_bytes =
+      4u * static_cast<unsigned>(4 * pass * (kTileSteps + 4) +
+                                 kTileWarps * ((adjoint ? 3 : 2) * kTileArea + kTileChannels));
+  plan.segments = chunks.count > kMostCarried ? 16 : 1;
+  plan.carry_grid =
+      static_cast<unsigned>(divide_up(shape.batch * shape.dim, 16 / plan.segments));
+  plan.carry_shared_bytes = 4u * (16 + 512);
+  return plan;
+}
 
 ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
   ScanPlan plan;
@@ -95,6 +167,7 @@ ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
 }
 
 ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic) {
+  if (tiles_can(shape)) return plan_tiles(shape, deterministic);
   ScanBackwardPlan plan;
   const bool narrow = shape.states <= kNarrowStates;
   plan.kernel = narrow ? ScanKernel::kNarrow : ScanKernel::kSplit;

@@ -13,7 +13,7 @@
 
 namespace ssm {
 
-enum class ScanKernel { kRows, kSplit, kNarrow, kComplex };
+enum class ScanKernel { kRows, kSplit, kNarrow, kComplex, kTiles };
 
 // Grid limits of CUDA: y and z; a larger batch is launched in slices.
 constexpr int64_t kMaxGridY = 65535;
@@ -27,6 +27,12 @@ struct ScanShape {
   int multiprocessors = 0;
 };
 
+// How the length is cut into chunks that are scanned side by side (scan_ends.cu); none if count is 1.
+struct ChunkPlan {
+  int steps = 0, count = 1;
+  int run = 1, runs = 1;  // chunks one block takes, blocks that follow one another in time
+};
+
 struct ScanPlan {
   ScanKernel kernel = ScanKernel::kSplit;
   int warps = 0;       // of a block
@@ -34,6 +40,7 @@ struct ScanPlan {
   unsigned grid_x = 0;
   unsigned shared_bytes = 0;
   int tile = 32;  // steps between two states in tile_states
+  ChunkPlan chunks;  // kRows only
 };
 
 // `states_only`: the first pass of the backward direction, which runs every chunk of 2048 steps at
@@ -49,7 +56,17 @@ struct ScanBackwardPlan {
   int slots = 1;        // buffers for dB and dC
   bool atomic = false;  // several blocks add to one buffer
   int tile = 32;
+  ChunkPlan chunks;  // kTiles only
 };
+
+// Of scan_ends.cu's first kernel, for either direction, and of how many threads share a channel's
+// chunks in its second.
+struct EndsPlan {
+  bool wide = false;  // 16 states a pass, else 8
+  int passes = 1, segments = 1;
+  unsigned grid_x = 0, carry_grid = 0, shared_bytes = 0, carry_shared_bytes = 0;
+};
+EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint);
 
 ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic);
 

@@ -1,0 +1,135 @@
+// What the kernels with 8 channels a warp share (scan_ends.cu, scan_gradient.cu): which channels a
+// warp has, and its view along the steps, in which every element is loaded, prepared and stored.
+//
+// A block is 4 warps; a warp has 8 channels of one group and one batch; a tile is 32 steps. Along
+// the steps a lane holds one step of each of the 8 channels, so a load is one element wide and needs
+// no alignment. In the recurrences a channel has 4 lanes and a lane kLaneStates states.
+#pragma once
+
+#include "scan/scan_device.cuh"
+
+namespace ssm {
+
+extern __shared__ float4 shared_words[];
+
+namespace tile {
+
+constexpr int kStateLanes = 4;
+constexpr int kWarpChannels = kLanes / kStateLanes;
+constexpr int kBlockWarps = 4;
+constexpr int kSteps = 32;           // of a tile
+constexpr int kPitch = kSteps + 4;   // rows 9 x 16 bytes apart: no bank conflicts
+constexpr int kAreaFloats = kWarpChannels * kPitch;
+
+// One element as the word that was loaded, taken apart where it is used.
+template <typename T>
+__device__ __forceinline__ uint32 load_element(const T* address) {
+  if constexpr (sizeof(T) == 4) {
+    return __float_as_uint(*address);
+  } else {
+    return load_bits(address);
+  }
+}
+template <typename T>
+__device__ __forceinline__ float element_value(uint32 word) {
+  if constexpr (sizeof(T) == 4) {
+    return __uint_as_float(word);
+  } else {
+    T value;
+    value.bits = static_cast<uint16>(word);
+    return to_float(value);
+  }
+}
+
+// A warp's channels.
+struct Place {
+  int lane, warp, c_lane, p_lane;
+  int group, count;  // channels that exist
+  long long batch, first, channel;
+  bool has_channel;
+
+  __device__ __forceinline__ explicit Place(const ScanParams& p) {
+    warp = static_cast<int>(threadIdx.x) / kLanes;
+    lane = static_cast<int>(threadIdx.x) % kLanes;
+    c_lane = lane / kStateLanes;
+    p_lane = lane % kStateLanes;
+    constexpr int kBlockChannels = kWarpChannels * kBlockWarps;
+    const int group_channels = static_cast<int>(p.dim / p.groups);
+    const int group_blocks = (group_channels + kBlockChannels - 1) / kBlockChannels;
+    group = static_cast<int>(blockIdx.x) / group_blocks;
+    const int within =
+        static_cast<int>(blockIdx.x) % group_blocks * kBlockChannels + warp * kWarpChannels;
+    first = group * group_channels + smaller(within, group_channels - 1);
+    count = within < group_channels ? smaller(kWarpChannels, group_channels - within) : 0;
+    batch = blockIdx.y;
+    has_channel = c_lane < count;
+    channel = first + (has_channel ? c_lane : 0);
+  }
+};
+
+// Stores a lane's element of each row; `exists` is false past the end.
+template <typename T>
+__device__ __forceinline__ void store_element(T* first, int stride, int c, const Place& at,
+                                              bool exists, float value) {
+  if (exists && c < at.count) first[c * stride] = from_float<T>(value);
+}
+template <typename T>
+__device__ __forceinline__ T* lane_column(const ScanRows& rows, const Place& at, int t) {
+  return static_cast<T*>(rows.data) + at.batch * rows.batch_stride + at.first * rows.row_stride + t;
+}
+
+// A lane's elements of 8 rows at one step. Missing channels and steps past the end read an element
+// that exists; whoever uses them makes the step size 0.
+template <typename T>
+struct LaneColumn {
+  uint32 word[kWarpChannels];
+
+  __device__ __forceinline__ void load(const ScanRows& rows, const Place& at, int t) {
+    const int stride = static_cast<int>(rows.row_stride);
+    const T* base = lane_column<const T>(rows, at, t);
+#pragma unroll
+    for (int c = 0; c < kWarpChannels; ++c) {
+      word[c] = load_element(base + smaller(c, at.count > 0 ? at.count - 1 : 0) * stride);
+    }
+  }
+  __device__ __forceinline__ float at(int c) const { return element_value<T>(word[c]); }
+};
+
+// delta_bias of each row, the same for every lane.
+struct LaneBiases {
+  float value[kWarpChannels];
+
+  __device__ __forceinline__ LaneBiases(const ScanParams& p, const Place& at) {
+#pragma unroll
+    for (int c = 0; c < kWarpChannels; ++c) {
+      value[c] = p.delta_bias ? p.delta_bias[at.first + smaller(c, at.count > 0 ? at.count - 1 : 0)]
+                              : 0.0f;
+    }
+  }
+  __device__ __forceinline__ float at(int c) const { return value[c]; }
+};
+
+// The gradient's rows: float32 or T.
+template <typename T>
+struct GradientColumn {
+  LaneColumn<T> raw;
+
+  __device__ __forceinline__ void load(const ScanRows& rows, bool as_float, const Place& at,
+                                       int t) {
+    if (sizeof(T) != 4 && as_float) {
+      LaneColumn<float> wide;
+      wide.load(rows, at, t);
+#pragma unroll
+      for (int c = 0; c < kWarpChannels; ++c) raw.word[c] = wide.word[c];
+    } else {
+      raw.load(rows, at, t);
+    }
+  }
+  __device__ __forceinline__ float at(int c, bool as_float) const {
+    if (sizeof(T) != 4 && as_float) return __uint_as_float(raw.word[c]);
+    return raw.at(c);
+  }
+};
+
+}  // namespace tile
+}  // namespace ssm
