@@ -7,17 +7,19 @@ void scan_split_f32(ssm::ScanParams);
 void scan_split_f16(ssm::ScanParams);
 void scan_narrow_f32(ssm::ScanParams);
 void scan_narrow_f16(ssm::ScanParams);
-void scan_states_f32(ssm::ScanParams);
-void scan_states_f16(ssm::ScanParams);
 void scan_backward_f32(ssm::ScanBackwardParams);
 void scan_backward_f16(ssm::ScanBackwardParams);
 void scan_backward_narrow_f32(ssm::ScanBackwardParams);
 void scan_backward_narrow_f16(ssm::ScanBackwardParams);
+void scan_both_ends4_f32(ssm::ScanEndsParams);
+void scan_both_ends4_f16(ssm::ScanEndsParams);
 void scan_both_ends8_f32(ssm::ScanEndsParams);
 void scan_both_ends8_f16(ssm::ScanEndsParams);
 void scan_both_ends16_f32(ssm::ScanEndsParams);
 void scan_both_ends16_f16(ssm::ScanEndsParams);
 void scan_carry(ssm::ScanEndsParams);
+void scan_gradient4_f32(ssm::ScanBackwardParams);
+void scan_gradient4_f16(ssm::ScanBackwardParams);
 void scan_gradient8_f32(ssm::ScanBackwardParams);
 void scan_gradient8_f16(ssm::ScanBackwardParams);
 void scan_gradient16_f32(ssm::ScanBackwardParams);
@@ -77,9 +79,9 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   const ScanBackwardPlan plan = plan_backward(shape, how.deterministic);
   const bool narrow = plan.kernel == ScanKernel::kNarrow;
   const bool tiled = plan.kernel == ScanKernel::kTiles;
-  ASSERT_EQ(tiled, how.tiles && s.states > 4 && s.states <= 128 && s.variable_B && s.variable_C);
+  ASSERT_EQ(tiled, how.tiles && s.states <= 128 && s.variable_B && s.variable_C);
   ASSERT_EQ(plan.time_warps, tiled ? 1 : how.time_warps);
-  ASSERT_EQ(narrow, s.states <= 4);
+  ASSERT_EQ(narrow, !tiled && s.states <= 4);
   ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
   ScanBuffers<T> buffers(s, pitch, plan.tile);
   ScanParams& p = buffers.p;
@@ -95,23 +97,21 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
       }
     }
   }
-  const ScanPlan states_plan = plan_forward(shape, how.chunked);
+  const ScanPlan states_plan = plan_states(shape, how.chunked);
   ScanParams states = p;
   states.out.data = states.z.data = nullptr;
   states.tile_states = buffers.tile_states.data();
   states.chunked = how.chunked;
   states.time_warps = states_plan.time_warps;
   if (!how.chunked) states.x = nullptr;
-  const auto states_kernel = states_plan.kernel == ScanKernel::kRows
-                                 ? (kFloat ? scan_states_f32 : scan_states_f16)
-                             : narrow ? (kFloat ? scan_narrow_f32 : scan_narrow_f16)
-                                      : (kFloat ? scan_split_f32 : scan_split_f16);
+  const auto states_kernel = narrow ? (kFloat ? scan_narrow_f32 : scan_narrow_f16)
+                                    : (kFloat ? scan_split_f32 : scan_split_f16);
   if (!tiled) {
-  emulate::run_grid(states_kernel,
-                    Uint3{states_plan.grid_x, static_cast<unsigned>(s.batch),
-                          how.chunked ? static_cast<unsigned>(chunks) : 1},
-                    states_plan.warps * 32, shared_words, states_plan.shared_bytes / 16,
-                    how.backwards, states);
+    emulate::run_grid(states_kernel,
+                      Uint3{states_plan.grid_x, static_cast<unsigned>(s.batch),
+                            how.chunked ? static_cast<unsigned>(chunks) : 1},
+                      states_plan.warps * 32, shared_words, states_plan.shared_bytes / 16,
+                      how.backwards, states);
   }
 
   const long rows = s.batch * s.dim;
@@ -144,18 +144,28 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   if (p.delta_bias) q.ddelta_bias = dbias_parts.data();
   q.slots = plan.slots;
   q.atomic = plan.atomic;
-  std::vector<float> adjoints = poisoned(buffers.tile_states.size()), dt_sums = poisoned(rows * p.tiles);
+  std::vector<float> adjoints = poisoned(buffers.tile_states.size()),
+                     dt_sums = poisoned(rows * p.tiles);
   if (tiled) {
     const ChunkPlan& c = plan.chunks;
-    q.chunks = {p.tiles > 1 ? buffers.tile_states.data() : nullptr, adjoints.data(), dt_sums.data(),
-                c.steps, c.count, c.run, c.runs};
+    q.scan.chunks = {p.tiles > 1 ? buffers.tile_states.data() : nullptr,
+                     adjoints.data(),
+                     dt_sums.data(),
+                     c.steps,
+                     c.count,
+                     c.run,
+                     c.runs,
+                     1};
     ASSERT_EQ(c.count, p.tiles);
     if (p.tiles > 1) {
       const EndsPlan ends_plan = plan_ends(shape, c, true);
-      ScanEndsParams ends{q.scan, q.dout, q.chunks, ends_plan.segments};
+      ScanEndsParams ends{q.scan, q.dout, ends_plan.segments};
       ends.scan.x = nullptr;
-      const auto ends_kernel = ends_plan.wide ? (kFloat ? scan_both_ends16_f32 : scan_both_ends16_f16)
-                                              : (kFloat ? scan_both_ends8_f32 : scan_both_ends8_f16);
+      using Ends = void (*)(ScanEndsParams);
+      const Ends ends_kernels[] = {kFloat ? scan_both_ends4_f32 : scan_both_ends4_f16,
+                                   kFloat ? scan_both_ends8_f32 : scan_both_ends8_f16,
+                                   kFloat ? scan_both_ends16_f32 : scan_both_ends16_f16};
+      const Ends ends_kernel = ends_kernels[pass_index(shape.states)];
       emulate::run_grid(ends_kernel,
                         Uint3{ends_plan.grid_x, static_cast<unsigned>(s.batch),
                               static_cast<unsigned>(ends_plan.passes * c.runs)},
@@ -164,13 +174,17 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                         ends_plan.carry_shared_bytes / 16, how.backwards, ends);
     }
   }
-  const auto kernel = tiled && s.states > 8 ? (kFloat ? scan_gradient16_f32 : scan_gradient16_f16)
-                      : tiled ? (kFloat ? scan_gradient8_f32 : scan_gradient8_f16)
-                      : narrow ? (kFloat ? scan_backward_narrow_f32 : scan_backward_narrow_f16)
-                             : (kFloat ? scan_backward_f32 : scan_backward_f16);
-  emulate::run_grid(kernel, Uint3{plan.grid_x, static_cast<unsigned>(s.batch),
-                          static_cast<unsigned>(tiled ? plan.chunks.runs : 1)}, plan.warps * 32,
-                    shared_words, plan.shared_bytes / 16, how.backwards, q);
+  using Kernel = void (*)(ScanBackwardParams);
+  const Kernel tile_kernels[] = {kFloat ? scan_gradient4_f32 : scan_gradient4_f16,
+                                 kFloat ? scan_gradient8_f32 : scan_gradient8_f16,
+                                 kFloat ? scan_gradient16_f32 : scan_gradient16_f16};
+  const Kernel kernel = tiled    ? tile_kernels[pass_index(shape.states)]
+                        : narrow ? (kFloat ? scan_backward_narrow_f32 : scan_backward_narrow_f16)
+                                 : (kFloat ? scan_backward_f32 : scan_backward_f16);
+  emulate::run_grid(kernel,
+                    Uint3{plan.grid_x, static_cast<unsigned>(s.batch),
+                          static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
+                    plan.warps * 32, shared_words, plan.shared_bytes / 16, how.backwards, q);
 
   std::vector<float> dA(s.A.size()), dB(s.B.size()), dC(s.C.size()), dD(s.D.size()),
       dbias(s.delta_bias.size());
@@ -181,7 +195,8 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   };
   const ScanFinishParams finish{{sum(dA_parts, dA), sum(dB_parts, dB), sum(dC_parts, dC),
                                  sum(dD_parts, dD), sum(dbias_parts, dbias)}};
-  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, 64, false, finish);
+  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, kFinishSharedBytes / 16, false,
+                    finish);
 
   const double tolerance = kFloat ? 2e-4 : 2e-3;
   expect_rows("du", du, wanted.du, s.length, tolerance);
@@ -215,7 +230,7 @@ TEST(scan_backward_kernels, tiles_at_every_length) {
 }
 
 TEST(scan_backward_kernels, tiles_with_other_state_counts_and_groups) {
-  for (long states : {5L, 8L, 16L, 20L, 128L}) {
+  for (long states : {1L, 3L, 5L, 8L, 16L, 20L, 128L}) {
     ScanOptions options = base();
     options.groups = 2;
     options.dim = 70;
@@ -223,7 +238,9 @@ TEST(scan_backward_kernels, tiles_with_other_state_counts_and_groups) {
     check_backward<float>(options, 70, {});
     options.dim = 10;
     options.length = 600;
-    if (states < 20) check_backward<F16>(options, 601, {2, 1, false, true, true});
+    if (states > 16) continue;
+    check_backward<float>(options, 601, {2, 1, true, true, false});
+    check_backward<F16>(options, 601, {2, 1, false, true, true});
   }
 }
 
@@ -304,15 +321,15 @@ TEST(scan_backward_kernels, narrow) {
       options.groups = 2;
       options.states = states;
       options.length = length;
-      check_backward<float>(options, length, {});
-      check_backward<F16>(options, (length + 7) / 8 * 8, {});
+      check_backward<float>(options, length, {1, 1, true, true, false, false});
+      check_backward<F16>(options, (length + 7) / 8 * 8, {1, 1, true, true, false, false});
     }
   }
   ScanOptions options = base();
   options.dim = 4;
   options.length = 1100;
   options.states = 1;
-  check_backward<float>(options, 1101, {132, 4, true, true, true});
+  check_backward<float>(options, 1101, {132, 4, true, true, true, false});
 }
 
 }  // namespace

@@ -158,7 +158,8 @@ void check_backward(ScanOptions options, long pitch, bool deterministic = true, 
   };
   const ScanFinishParams finish{{sum(dA_parts, dA), sum(dB_parts, dB), sum(dC_parts, dC),
                                  sum(dD_parts, dD), sum(dbias_parts, dbias)}};
-  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, 1, false, finish);
+  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, kFinishSharedBytes / 16, false,
+                    finish);
 
   const double tolerance = std::is_same_v<T, float> ? 2e-4 : std::is_same_v<T, F16> ? 3e-3 : 2e-2;
   expect_rows("du", du, wanted.du, s.length, tolerance);

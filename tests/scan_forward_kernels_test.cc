@@ -2,9 +2,25 @@
 #include "scan_buffers.h"
 
 extern "C" {
-void scan_rows_f32(ssm::ScanParams);
-void scan_rows_f16(ssm::ScanParams);
-void scan_rows_bf16(ssm::ScanParams);
+void scan_rows4_f32(ssm::ScanParams);
+void scan_rows4_f16(ssm::ScanParams);
+void scan_rows4_bf16(ssm::ScanParams);
+void scan_rows8_f32(ssm::ScanParams);
+void scan_rows8_f16(ssm::ScanParams);
+void scan_rows8_bf16(ssm::ScanParams);
+void scan_rows16_f32(ssm::ScanParams);
+void scan_rows16_f16(ssm::ScanParams);
+void scan_rows16_bf16(ssm::ScanParams);
+void scan_ends4_f32(ssm::ScanEndsParams);
+void scan_ends4_f16(ssm::ScanEndsParams);
+void scan_ends4_bf16(ssm::ScanEndsParams);
+void scan_ends8_f32(ssm::ScanEndsParams);
+void scan_ends8_f16(ssm::ScanEndsParams);
+void scan_ends8_bf16(ssm::ScanEndsParams);
+void scan_ends16_f32(ssm::ScanEndsParams);
+void scan_ends16_f16(ssm::ScanEndsParams);
+void scan_ends16_bf16(ssm::ScanEndsParams);
+void scan_carry(ssm::ScanEndsParams);
 void scan_split_f32(ssm::ScanParams);
 void scan_split_f16(ssm::ScanParams);
 void scan_split_bf16(ssm::ScanParams);
@@ -22,12 +38,25 @@ namespace {
 using Kernel = void (*)(ScanParams);
 
 template <typename T>
-Kernel pick(ScanKernel kernel) {
+Kernel pick(ScanKernel kernel, int states) {
   constexpr int type = std::is_same_v<T, float> ? 0 : std::is_same_v<T, F16> ? 1 : 2;
-  const Kernel rows[] = {scan_rows_f32, scan_rows_f16, scan_rows_bf16};
+  const Kernel rows[3][3] = {{scan_rows4_f32, scan_rows4_f16, scan_rows4_bf16},
+                             {scan_rows8_f32, scan_rows8_f16, scan_rows8_bf16},
+                             {scan_rows16_f32, scan_rows16_f16, scan_rows16_bf16}};
   const Kernel split[] = {scan_split_f32, scan_split_f16, scan_split_bf16};
   const Kernel narrow[] = {scan_narrow_f32, scan_narrow_f16, scan_narrow_bf16};
-  return (kernel == ScanKernel::kRows ? rows : kernel == ScanKernel::kSplit ? split : narrow)[type];
+  return (kernel == ScanKernel::kRows    ? rows[pass_index(states)]
+          : kernel == ScanKernel::kSplit ? split
+                                         : narrow)[type];
+}
+
+template <typename T>
+void (*pick_ends(int states))(ScanEndsParams) {
+  constexpr int type = std::is_same_v<T, float> ? 0 : std::is_same_v<T, F16> ? 1 : 2;
+  void (*const ends[3][3])(ScanEndsParams) = {{scan_ends4_f32, scan_ends4_f16, scan_ends4_bf16},
+                                              {scan_ends8_f32, scan_ends8_f16, scan_ends8_bf16},
+                                              {scan_ends16_f32, scan_ends16_f16, scan_ends16_bf16}};
+  return ends[pass_index(states)][type];
 }
 
 ScanShape shape_of(const ReferenceScan& s, int multiprocessors) {
@@ -51,14 +80,34 @@ void check_forward(const ScanOptions& options, ScanKernel expected, int multipro
                std::to_string(options.states));
   const ReferenceScan s = random_scan(options, round_to<T>);
   const ReferenceOutput wanted = reference_scan(s);
-  const ScanPlan plan = plan_forward(shape_of(s, multiprocessors), false);
+  ScanShape shape = shape_of(s, multiprocessors);
+  shape.near_rows = expected == ScanKernel::kRows;
+  const ScanPlan plan = plan_forward(shape);
   ASSERT_EQ(static_cast<int>(plan.kernel), static_cast<int>(expected));
   ASSERT_EQ(plan.time_warps, time_warps);
   ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
   ScanBuffers<T> buffers(s, pitch, plan.tile);
   buffers.p.time_warps = plan.time_warps;
-  const Uint3 grid{plan.grid_x, static_cast<unsigned>(s.batch), 1};
-  emulate::run_grid(pick<T>(plan.kernel), grid, plan.warps * 32, shared_words,
+  // Chunks first, where the plan has them.
+  const ChunkPlan& cut = plan.chunks;
+  const bool chunked = cut.count > 1;
+  std::vector<float> states = poisoned(s.batch * s.dim * s.states * cut.count);
+  std::vector<float> dt_sums = poisoned(s.batch * s.dim * cut.count);
+  if (chunked) {
+    buffers.p.chunks = {states.data(), nullptr, dt_sums.data(), cut.steps,
+                        cut.count,     cut.run, cut.runs,       cut.carried};
+    const EndsPlan ends = plan_ends(shape, cut, false);
+    const ScanEndsParams q{buffers.p, {}, ends.segments};
+    emulate::run_grid(pick_ends<T>(shape.states),
+                      Uint3{ends.grid_x, static_cast<unsigned>(s.batch),
+                            static_cast<unsigned>(ends.passes * cut.runs)},
+                      128, shared_words, ends.shared_bytes / 16, backwards, q);
+    if (cut.carried)
+      emulate::run_grid(scan_carry, Uint3{ends.carry_grid, 1, 1}, 256, shared_words,
+                        ends.carry_shared_bytes / 16, backwards, q);
+  }
+  const Uint3 grid{plan.grid_x, static_cast<unsigned>(s.batch), static_cast<unsigned>(cut.count)};
+  emulate::run_grid(pick<T>(plan.kernel, shape.states), grid, plan.warps * 32, shared_words,
                     plan.shared_bytes / 16, backwards, buffers.p);
   const double tolerance = output_tolerance<T>();
   expect_rows("out", buffers.out, wanted.out, s.length, tolerance);
@@ -97,6 +146,36 @@ TEST(scan_forward_kernels, rows_at_every_length) {
     ScanOptions options = base();
     options.length = length;
     check_forward<float>(options, ScanKernel::kRows, 0, 1, length);
+  }
+}
+
+TEST(scan_forward_kernels, rows_in_chunks) {
+  for (long states : {7L, 16L, 33L}) {
+    ScanOptions options = base();
+    options.states = states;
+    options.groups = 2;
+    for (long length : {300L, 450L}) {
+      options.length = length;
+      check_forward<float>(options, ScanKernel::kRows, 132, 1, length);
+      if (length == 300) check_forward<F16>(options, ScanKernel::kRows, 132, 1, 304, true);
+    }
+  }
+  ScanOptions options = base();
+  options.batch = 1;
+  options.dim = 8;
+  options.length = 4200;  // across the chunks that x keeps
+  options.states = 5;
+  check_forward<float>(options, ScanKernel::kRows, 132, 1, 4200);
+}
+
+TEST(scan_forward_kernels, rows_of_few_states) {
+  for (long states : {1L, 4L}) {
+    ScanOptions options = base();
+    options.states = states;
+    options.groups = 2;
+    options.length = 100;
+    check_forward<float>(options, ScanKernel::kRows, 0, 1, 100);
+    check_forward<BF16>(options, ScanKernel::kRows, 0, 1, 101, true);
   }
 }
 

@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kChunk = 2048;
 
 ssm_status (*forward)(const ssm_scan_forward_args*) = nullptr;
+ssm_status (*forward_workspace_bytes)(const ssm_scan_forward_args*, uint64_t*) = nullptr;
 ssm_status (*backward)(const ssm_scan_backward_args*) = nullptr;
 ssm_status (*update)(const ssm_scan_update_args*) = nullptr;
 ssm_status (*workspace_bytes)(const ssm_scan_backward_args*, uint64_t*) = nullptr;
@@ -90,12 +91,14 @@ bool count_is(const char* function, PyObject* arguments, Py_ssize_t expected) {
 bool open_scan(const char* module) {
   if (!open_library(module)) return false;
   forward = reinterpret_cast<decltype(forward)>(library_function("ssm_scan_forward"));
+  forward_workspace_bytes = reinterpret_cast<decltype(forward_workspace_bytes)>(
+      library_function("ssm_scan_forward_workspace_bytes"));
   backward = reinterpret_cast<decltype(backward)>(library_function("ssm_scan_backward"));
   workspace_bytes = reinterpret_cast<decltype(workspace_bytes)>(
       library_function("ssm_scan_backward_workspace_bytes"));
   update = reinterpret_cast<decltype(update)>(library_function("ssm_scan_update"));
-  return update != nullptr && forward != nullptr && backward != nullptr &&
-         workspace_bytes != nullptr;
+  return update != nullptr && forward != nullptr && forward_workspace_bytes != nullptr &&
+         backward != nullptr && workspace_bytes != nullptr;
 }
 
 PyObject* scan_forward(const char* function, const ScanCall& call, bool out_as_delta,
@@ -115,9 +118,21 @@ PyObject* scan_forward(const char* function, const ScanCall& call, bool out_as_d
       !read_tensor(out.get(), "out", false, &args.out) ||
       !read_tensor(x.get(), "x", false, &args.x) ||
       (gated && !read_tensor(out_z.get(), "out_z", false, &args.out_z)) ||
-      !current_queue(args.in.u.device, &args.queue) || failed(forward(&args), function)) {
+      !current_queue(args.in.u.device, &args.queue) ||
+      failed(forward_workspace_bytes(&args, &args.workspace_bytes), function)) {
     return nullptr;
   }
+  Ref workspace;
+  if (args.workspace_bytes > 0) {
+    workspace.reset(empty_bytes(static_cast<int64_t>(args.workspace_bytes), call.u));
+    ssm_tensor bytes;
+    if (workspace.get() == nullptr || !read_tensor(workspace.get(), "workspace", false, &bytes)) {
+      return nullptr;
+    }
+    args.workspace = bytes.data;
+  }
+  // The allocator hands the workspace out again only to later work of this stream.
+  if (failed(forward(&args), function)) return nullptr;
   Ref result(PyList_New(0));
   if (result.get() == nullptr || !append(result.get(), out.release()) ||
       !append(result.get(), x.release()) || (gated && !append(result.get(), out_z.release()))) {

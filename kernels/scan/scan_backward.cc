@@ -14,8 +14,11 @@ Kernel wide_kernels[3] = {
 Kernel narrow_kernels[3] = {{kUnit, "scan_backward_narrow_f32"},
                             {kUnit, "scan_backward_narrow_f16"},
                             {kUnit, "scan_backward_narrow_bf16"}};
-// By 16 states a pass.
-Kernel tile_kernels[2][3] = {{{"scan_gradient", "scan_gradient8_f32"},
+// By pass_index, by type.
+Kernel tile_kernels[3][3] = {{{"scan_gradient", "scan_gradient4_f32"},
+                              {"scan_gradient", "scan_gradient4_f16"},
+                              {"scan_gradient", "scan_gradient4_bf16"}},
+                             {{"scan_gradient", "scan_gradient8_f32"},
                               {"scan_gradient", "scan_gradient8_f16"},
                               {"scan_gradient", "scan_gradient8_bf16"}},
                              {{"scan_gradient", "scan_gradient16_f32"},
@@ -26,7 +29,8 @@ Kernel clear_kernel = {"scan_finish", "scan_clear"};
 
 // Where the workspace holds what; offsets in floats, each on 256 bytes.
 struct Workspace {
-  int64_t tile_states = 0, adjoints = 0, dt_sums = 0, dA = 0, dB = 0, dC = 0, dD = 0, ddelta_bias = 0, floats = 0;
+  int64_t tile_states = 0, adjoints = 0, dt_sums = 0, dA = 0, dB = 0, dC = 0, dD = 0,
+          ddelta_bias = 0, floats = 0;
   int64_t dB_count = 0, dC_count = 0;  // of one part
   int64_t tiles = 0;
   int64_t runs = 1;  // parts of dA, dD and ddelta_bias per batch
@@ -134,7 +138,7 @@ ssm_status launch_states(const ssm_scan_backward_args& args, const ScanShape& sh
                          const ScanSizes& sizes, const ScanParams& base) {
   ScanParams params = base;
   const bool chunked = present(args.x) && sizes.chunks > 1;
-  const ScanPlan plan = plan_forward(shape, chunked);
+  const ScanPlan plan = plan_states(shape, chunked);
   params.z = params.out = params.out_z = ScanRows{};
   params.x = chunked ? static_cast<float*>(args.x.data) : nullptr;
   params.chunked = chunked;
@@ -162,7 +166,8 @@ ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& si
     most = std::max<int64_t>(most, (one.count + width - 1) / width);
   }
   const unsigned grid = static_cast<unsigned>(std::clamp<int64_t>(most, 1, 4096));
-  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, 1024, finish);
+  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, kFinishSharedBytes,
+                finish);
 }
 
 }  // namespace
@@ -211,15 +216,20 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   params.tile_states = floats + w.tile_states;
   params.tiles = w.tiles;
   const bool tiled = plan.kernel == ScanKernel::kTiles;
-  const ScanChunks chunks = {
-      w.tiles > 1 ? params.tile_states : nullptr, floats + w.adjoints, floats + w.dt_sums,
-      plan.chunks.steps, plan.chunks.count, plan.chunks.run, plan.chunks.runs};
+  params.chunks = {w.tiles > 1 ? params.tile_states : nullptr,
+                   floats + w.adjoints,
+                   floats + w.dt_sums,
+                   plan.chunks.steps,
+                   plan.chunks.count,
+                   plan.chunks.run,
+                   plan.chunks.runs,
+                   1};
   params.out_is_float = args.dout.dtype == SSM_FLOAT32;
   if (!tiled) {
     SSM_TRY(launch_states(args, shape, sizes, params));
   } else if (w.tiles > 1) {
     SSM_TRY(launch_chunks(shape, plan.chunks, args.in.u.dtype, args.queue,
-                          {params, make_rows(args.dout), chunks, 1}));
+                          {params, make_rows(args.dout), 1}));
   }
 
   if (plan.atomic) {
@@ -247,8 +257,7 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   if (present(args.in.delta_bias)) backward.ddelta_bias = floats + w.ddelta_bias;
   backward.slots = plan.slots;
   backward.atomic = plan.atomic;
-  backward.chunks = chunks;
-  Kernel* kernels = tiled ? tile_kernels[sizes.states > 8]
+  Kernel* kernels = tiled                                ? tile_kernels[pass_index(shape.states)]
                     : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
                                                          : wide_kernels;
   SSM_TRY(launch(kernels[args.in.u.dtype], args.queue,

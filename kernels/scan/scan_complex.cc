@@ -80,7 +80,8 @@ ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& si
   const int64_t blocks = (most + 255) / 256;
   if (blocks == 0) return SSM_OK;
   const unsigned grid = static_cast<unsigned>(blocks < 4096 ? blocks : 4096);
-  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, 0, finish);
+  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, kFinishSharedBytes,
+                finish);
 }
 
 // Gradients of complex tensors are complex; of variable factors, as their pairs are.

@@ -206,6 +206,12 @@ struct Stager {
   __device__ __forceinline__ void store(float* tile, int pitch) const {
     if (row >= 0) store_quad<T>(tile + row * pitch + quad, raw);
   }
+  // As it was loaded, to be taken apart where it is read.
+  __device__ __forceinline__ void store_raw(T* tile, int pitch) const {
+    if (row < 0) return;
+    using Type = typename Word<4 * static_cast<int>(sizeof(T))>::Type;
+    *reinterpret_cast<Type*>(tile + row * pitch + quad) = *reinterpret_cast<const Type*>(raw.word);
+  }
 };
 
 }  // namespace ssm

@@ -13,7 +13,7 @@ namespace tile {
 template <typename T, int kLaneStates, bool kAdjoint>
 __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
   const ScanParams& p = q.scan;
-  const ScanChunks& chunks = q.chunks;
+  const ScanChunks& chunks = p.chunks;
   constexpr int kPassStates = kStateLanes * kLaneStates;
   constexpr int kFactorFloats = kPassStates * kPitch;
   constexpr int kRows = kAdjoint ? 3 : 2;
@@ -24,8 +24,8 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
   // Shared: factors [parity][B, C][state][step]; per warp [dt, dt * u, dy][channel][step].
   float* factors = reinterpret_cast<float*>(shared_words);
   float* rows = factors + 4 * kFactorFloats + at.warp * kRows * kAreaFloats;
-  float* biases = factors + 4 * kFactorFloats + kBlockWarps * kRows * kAreaFloats +
-                  at.warp * kWarpChannels;
+  float* biases =
+      factors + 4 * kFactorFloats + kBlockWarps * kRows * kAreaFloats + at.warp * kWarpChannels;
   if (at.lane < kWarpChannels) {
     biases[at.lane] = at.lane < at.count && p.delta_bias ? p.delta_bias[at.first + at.lane] : 0.0f;
   }
@@ -137,8 +137,7 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
 
     const int next = step + kSteps;
     if (next % chunks.steps == 0 || next >= end) {
-      const long long chunk =
-          (at.batch * p.dim + at.channel) * chunks.count + step / chunks.steps;
+      const long long chunk = (at.batch * p.dim + at.channel) * chunks.count + step / chunks.steps;
 #pragma unroll
       for (int s = 0; s < kLaneStates; ++s) {
         if (at.has_channel && state[s] < p.states) {
@@ -157,111 +156,143 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
 
 }  // namespace tile
 
-// 16 states of a channel side by side, and `segments` (1 or 16) stretches of its chunks; the
-// stretches meet in shared memory.
-__device__ __forceinline__ void scan_carry(const ScanEndsParams& q) {
-  const ScanParams& p = q.scan;
-  const ScanChunks& chunks = q.chunks;
-  constexpr int kTogether = 8;  // chunks whose loads wait together
-  float* sums = reinterpret_cast<float*>(shared_words);  // [segment of a channel]
-  float* ends = sums + 16;                               // [segment][state]
-  float* backs = ends + 256;
-  const int thread = static_cast<int>(threadIdx.x);
-  const int n_lane = thread % 16;
-  const int place = thread / 16;
-  const int segment = place % q.segments;
-  const long long row = static_cast<long long>(blockIdx.x) * (16 / q.segments) + place / q.segments;
-  const bool exists = row < p.batch * p.dim;
-  const int per = (chunks.count + q.segments - 1) / q.segments;
-  const int first = smaller(segment * per, chunks.count);
-  const int last = exists ? smaller(first + per, chunks.count) : first;
-  const float* dts = chunks.dt_sums + (exists ? row : 0) * chunks.count;
-  const long long channel = exists ? row % p.dim : 0;
-  const int per_saved = kScanChunk / chunks.steps;  // chunks between two states in x
+// 16 states of a channel side by side, and `segments` (1, 4 or 16) stretches of its chunks, which
+// meet in shared memory. A thread keeps its stretch in registers; where more than kTogether chunks
+// fall to it, it takes them in several rounds, which carry the state from the first to the last
+// and, afterwards, the adjoint from the last to the first.
+struct Carry {
+  static constexpr int kTogether = 16;
 
-  for (int n0 = 0; n0 < p.states; n0 += 16) {
-    const int n = n0 + n_lane;
-    const bool has = exists && n < p.states;
-    const float decay =
-        has ? p.A[channel * p.A_row_stride + n * p.A_state_stride] * kLog2E : 0.0f;
-    const long long at = (exists ? row : 0) * chunks.count * p.states + (has ? n : 0);
-    float* states = chunks.states + at;
-    float* adjoints = chunks.adjoints ? chunks.adjoints + at : nullptr;
-    float h = 0.0f, back = 0.0f, seen = 0.0f;
+  const ScanEndsParams& q;
+  const ScanParams& p;
+  int n_lane, place, segment, n;
+  long long row, channel;
+  bool has;
+  float decay;
+  const float* dts;
+  float *sums, *ends;  // [segment of a channel], [segment][state]
+
+  __device__ __forceinline__ explicit Carry(const ScanEndsParams& parameters)
+      : q(parameters), p(parameters.scan) {
+    sums = reinterpret_cast<float*>(shared_words);
+    ends = sums + 16;
+    const int thread = static_cast<int>(threadIdx.x);
+    n_lane = thread % 16;
+    place = thread / 16;
+    segment = place % q.segments;
+    row = static_cast<long long>(blockIdx.x) * (16 / q.segments) + place / q.segments;
+    const bool exists = row < p.batch * p.dim;
+    if (!exists) row = 0;
+    channel = row % p.dim;
+    dts = p.chunks.dt_sums + row * p.chunks.count;
+    has = exists;
+  }
+
+  // This thread's chunks of the round that begins at `first`, in the order of the walk; missing
+  // ones change nothing.
+  __device__ __forceinline__ void walk(float* values, int first, bool backwards, float& carried,
+                                       float& seen) {
+    const int count = smaller(p.chunks.count - first, q.segments * kTogether);
+    const int per = (count + q.segments - 1) / q.segments;
+    const int begin = segment * per;
+    const int mine = has ? smaller(per, count - begin) : 0;  // may be negative
+    float end[kTogether], dt[kTogether];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      const int chunk = first + begin + (backwards ? mine - 1 - i : i);
+      end[i] = i < mine ? values[static_cast<long long>(chunk) * p.states] : 0.0f;
+      dt[i] = i < mine ? dts[chunk] : 0.0f;
+    }
+    float a[kTogether], value = carried;
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) a[i] = exp2_approx(decay * dt[i]);
     if (q.segments > 1) {
-      float sum = 0.0f;
-      for (int c = first; c < last; ++c) {
-        h = fmaf(exp2_approx(decay * dts[c]), h, states[static_cast<long long>(c) * p.states]);
-        sum += dts[c];
+      float sum = 0.0f, own = 0.0f;
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        own = fmaf(a[i], own, end[i]);
+        sum += dt[i];
       }
-      for (int c = last - 1; c >= first && adjoints; --c) {
-        back = fmaf(exp2_approx(decay * dts[c]), back,
-                    adjoints[static_cast<long long>(c) * p.states]);
-      }
-      __syncthreads();  // the last round's values have been read
-      sums[place] = sum;
-      ends[thread] = h;
-      backs[thread] = back;
+      __syncthreads();                     // the last round's values have been read
+      if (n_lane == 0) sums[place] = sum;  // the others may have no state
+      ends[static_cast<int>(threadIdx.x)] = own;
       __syncthreads();
-      h = back = 0.0f;
-      for (int s = 0; s < segment; ++s) {
-        const int other = place - segment + s;
-        h = fmaf(exp2_approx(decay * sums[other]), h, ends[other * 16 + n_lane]);
-        seen += sums[other];
-      }
-      for (int s = q.segments - 1; s > segment; --s) {
-        const int other = place - segment + s;
-        back = fmaf(exp2_approx(decay * sums[other]), back, backs[other * 16 + n_lane]);
-      }
-    }
-    if (!has) continue;
-    for (int c = first; c < last; c += kTogether) {
-      float end[kTogether], dt[kTogether];
-#pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
-        const int chunk = smaller(c + i, last - 1);
-        end[i] = states[static_cast<long long>(chunk) * p.states];
-        dt[i] = dts[chunk];
-      }
-#pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
-        if (c + i >= last) break;
-        states[static_cast<long long>(c + i) * p.states] = h;
-        h = fmaf(exp2_approx(decay * dt[i]), h, end[i]);
-        seen += dt[i];
-        const int next = c + i + 1;
-        if (p.x && (next % per_saved == 0 || next == chunks.count)) {
-          *saved_state(p, row / p.dim, channel, (next - 1) / per_saved, n) =
-              make_pair(exp2_approx(decay * seen), h);
+      const int base = place - segment;
+      float all = carried, all_seen = seen;
+      for (int k = 0; k < q.segments; ++k) {
+        const int other = base + (backwards ? q.segments - 1 - k : k);
+        if (other == place) {
+          value = all;
+          seen = all_seen;
         }
+        all = fmaf(exp2_approx(decay * sums[other]), all, ends[other * 16 + n_lane]);
+        all_seen += sums[other];
       }
+      carried = all;
+      store(values, first + begin, mine, backwards, value, seen, end, dt, a);
+      seen = all_seen;
+    } else {
+      store(values, first + begin, mine, backwards, value, seen, end, dt, a);
+      carried = value;
     }
-    if (!adjoints) continue;
-    for (int c = last - 1; c >= first; c -= kTogether) {
-      float end[kTogether], dt[kTogether];
+  }
+
+  __device__ __forceinline__ void store(float* values, int begin, int mine, bool backwards,
+                                        float& value, float& seen, const float (&end)[kTogether],
+                                        const float (&dt)[kTogether],
+                                        const float (&a)[kTogether]) const {
+    // Chunks between two states in x; chunks of other lengths are planned only where x has one.
+    const int per_saved = p.length > kScanChunk ? kScanChunk / p.chunks.steps : 0;
 #pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
-        const int chunk = c - i > first ? c - i : first;
-        end[i] = adjoints[static_cast<long long>(chunk) * p.states];
-        dt[i] = dts[chunk];
-      }
-#pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
-        if (c - i < first) break;
-        adjoints[static_cast<long long>(c - i) * p.states] = back;
-        back = fmaf(exp2_approx(decay * dt[i]), back, end[i]);
+    for (int i = 0; i < kTogether; ++i) {
+      if (i >= mine) continue;
+      const int chunk = begin + (backwards ? mine - 1 - i : i);
+      values[static_cast<long long>(chunk) * p.states] = value;
+      value = fmaf(a[i], value, end[i]);
+      seen += dt[i];
+      const bool last = chunk + 1 == p.chunks.count;
+      if (!backwards && p.x && (last || (per_saved > 0 && (chunk + 1) % per_saved == 0))) {
+        *saved_state(p, row / p.dim, channel,
+                     last ? (static_cast<int>(p.length) - 1) / kScanChunk : chunk / per_saved, n) =
+            make_pair(exp2_approx(decay * seen), value);
       }
     }
   }
-}
+
+  __device__ __forceinline__ void run() {
+    const bool exists = has;
+    const int round = q.segments * kTogether;
+    for (int n0 = 0; n0 < p.states; n0 += 16) {
+      n = n0 + n_lane;
+      has = exists && n < p.states;
+      decay = has ? p.A[channel * p.A_row_stride + n * p.A_state_stride] * kLog2E : 0.0f;
+      const long long at = row * p.chunks.count * p.states + (has ? n : 0);
+      float carried = 0.0f, seen = 0.0f;
+      for (int first = 0; first < p.chunks.count; first += round) {
+        walk(p.chunks.states + at, first, false, carried, seen);
+      }
+      if (!p.chunks.adjoints) continue;
+      carried = seen = 0.0f;
+      for (int first = (p.chunks.count - 1) / round * round; first >= 0; first -= round) {
+        walk(p.chunks.adjoints + at, first, true, carried, seen);
+      }
+    }
+  }
+};
 
 }  // namespace ssm
 
-// Up to 8 states, or 16 at a time.
+// Up to 4 states, up to 8, or 16 at a time.
 #define SSM_ENDS(name, type, lane_states, adjoint)                                   \
   extern "C" __global__ void __launch_bounds__(128, 4) name(ssm::ScanEndsParams q) { \
     ssm::tile::scan_ends<type, lane_states, adjoint>(q);                             \
   }
+SSM_ENDS(scan_ends4_f32, float, 1, false)
+SSM_ENDS(scan_ends4_f16, ssm::F16, 1, false)
+SSM_ENDS(scan_ends4_bf16, ssm::BF16, 1, false)
+SSM_ENDS(scan_both_ends4_f32, float, 1, true)
+SSM_ENDS(scan_both_ends4_f16, ssm::F16, 1, true)
+SSM_ENDS(scan_both_ends4_bf16, ssm::BF16, 1, true)
 SSM_ENDS(scan_ends8_f32, float, 2, false)
 SSM_ENDS(scan_ends8_f16, ssm::F16, 2, false)
 SSM_ENDS(scan_ends8_bf16, ssm::BF16, 2, false)
@@ -275,6 +306,7 @@ SSM_ENDS(scan_both_ends16_f32, float, 4, true)
 SSM_ENDS(scan_both_ends16_f16, ssm::F16, 4, true)
 SSM_ENDS(scan_both_ends16_bf16, ssm::BF16, 4, true)
 
-extern "C" __global__ void __launch_bounds__(256) scan_carry(ssm::ScanEndsParams q) {
-  ssm::scan_carry(q);
+extern "C" __global__ void __launch_bounds__(256, 2) scan_carry(ssm::ScanEndsParams q) {
+  ssm::Carry carry(q);
+  carry.run();
 }

@@ -13,21 +13,17 @@
 // block. du and ddelta are summed over the channel's lanes and take the places of dt and u.
 //
 // More than 16 states are taken 16 at a time within a tile.
-#include "scan/scan_tile.cuh"
+#include "scan/scan_gradient_lanes.cuh"
 
 namespace ssm {
 namespace tile {
-
-constexpr int kQuarter = 4;                    // steps whose decays are in registers
-constexpr int kQuarters = kSteps / kQuarter;   // of a tile
-constexpr int kKeptFloats = 4 * kLanes + 4;    // padded: four steps of all rows are read across
 
 template <typename T, int kLaneStates>
 struct Gradient {
   static constexpr int kPassStates = kStateLanes * kLaneStates;
   static constexpr int kFactorFloats = kPassStates * kPitch;
   static constexpr int kThreads = kBlockWarps * kLanes;
-  static constexpr int kShares = 2 * kPassStates * (kSteps / 4) / kThreads;
+  static constexpr int kShares = (2 * kPassStates * (kSteps / 4) + kThreads - 1) / kThreads;
 
   const ScanBackwardParams& q;
   const ScanParams& p;
@@ -112,18 +108,7 @@ struct Gradient {
     }
   }
 
-  // Four steps of this lane's states.
-  struct Quads {
-    float value[kLaneStates][kQuarter];
-  };
-  __device__ __forceinline__ static void read(const float* from, float (&to)[kQuarter]) {
-    const float4 quad = *reinterpret_cast<const float4*>(from);
-    to[0] = quad.x;
-    to[1] = quad.y;
-    to[2] = quad.z;
-    to[3] = quad.w;
-  }
-  __device__ __forceinline__ void read_factor(int which, int j, Quads& to) const {
+  __device__ __forceinline__ void read_factor(int which, int j, Quads<kLaneStates>& to) const {
 #pragma unroll
     for (int s = 0; s < kLaneStates; ++s) {
       read(factors + which * kFactorFloats + row[s] * kPitch + j, to.value[s]);
@@ -139,58 +124,38 @@ struct Gradient {
       quad.z = h[2];
       quad.w = h[3];
       *reinterpret_cast<float4*>(to) = quad;
-    } else {
+    } else if constexpr (kLaneStates == 2) {
       *reinterpret_cast<float2*>(to) = make_pair(h[0], h[1]);
+    } else {
+      to[0] = h[0];
     }
   }
   __device__ __forceinline__ void recall(int quarter, float (&h)[kLaneStates]) const {
     const float* from = kept + quarter * kKeptFloats + at.lane * 4;
+    if constexpr (kLaneStates == 1) {
+      h[0] = from[0];
+    } else {
 #pragma unroll
-    for (int s = 0; s < kLaneStates; s += 2) {
-      const float2 pair = *reinterpret_cast<const float2*>(from + s);
-      h[s] = pair.x;
-      h[s + 1] = pair.y;
+      for (int s = 0; s < kLaneStates; s += 2) {
+        const float2 pair = *reinterpret_cast<const float2*>(from + s);
+        h[s] = pair.x;
+        h[s + 1] = pair.y;
+      }
     }
-  }
-
-  // Sums over the warp's channels: afterwards the lane has the row of its own number, counting 16
-  // for dB, then 16 for dC (of 8 states, the first 8 of each).
-  __device__ __forceinline__ float over_channels(float (&db)[kLaneStates],
-                                                 float (&dc)[kLaneStates]) const {
-#pragma unroll
-    for (int s = 0; s < kLaneStates; s += 2) {
-      db[s] += __shfl_xor_sync(kFullWarp, db[s + 1], 4);
-      dc[s] += __shfl_xor_sync(kFullWarp, dc[s + 1], 4);
-    }
-    constexpr int kOther = kLaneStates == 4 ? 2 : 0;
-    db[0] += __shfl_xor_sync(kFullWarp, db[kOther], 8);
-    dc[0] += __shfl_xor_sync(kFullWarp, dc[kOther], 8);
-    const bool upper = at.lane >= 16;
-    return (upper ? dc[0] : db[0]) + __shfl_xor_sync(kFullWarp, upper ? db[0] : dc[0], 16);
-  }
-
-  // Sums over a channel's lanes: afterwards the lane has both sums of the step of its own number.
-  __device__ __forceinline__ void over_states(const float (&value)[kQuarter], float& total) const {
-    const bool odd = at.p_lane & 1;
-    const bool upper = at.p_lane & 2;
-    const float low = (upper ? value[2] : value[0]) +
-                      __shfl_xor_sync(kFullWarp, upper ? value[0] : value[2], 2);
-    const float high = (upper ? value[3] : value[1]) +
-                       __shfl_xor_sync(kFullWarp, upper ? value[1] : value[3], 2);
-    total = (odd ? high : low) + __shfl_xor_sync(kFullWarp, odd ? low : high, 1);
   }
 
   __device__ __forceinline__ void walk(int tile_index) {
-    float A[kLaneStates], decay[kLaneStates], h[kLaneStates], back[kLaneStates], dA_sum[kLaneStates];
-    const long long chunk = (at.batch * p.dim + at.channel) * q.chunks.count + tile_index;
+    float A[kLaneStates], decay[kLaneStates], h[kLaneStates], back[kLaneStates],
+        dA_sum[kLaneStates];
+    const long long chunk = (at.batch * p.dim + at.channel) * p.chunks.count + tile_index;
 #pragma unroll
     for (int s = 0; s < kLaneStates; ++s) {
       const int n = pass * kPassStates + row[s];
       const bool exists = at.has_channel && n < p.states;
       A[s] = exists ? p.A[at.channel * p.A_row_stride + n * p.A_state_stride] : 0.0f;
-      const bool known = exists && q.chunks.states;
-      h[s] = known ? q.chunks.states[chunk * p.states + n] : 0.0f;
-      back[s] = known ? q.chunks.adjoints[chunk * p.states + n] : 0.0f;
+      const bool known = exists && p.chunks.states;
+      h[s] = known ? p.chunks.states[chunk * p.states + n] : 0.0f;
+      back[s] = known ? p.chunks.adjoints[chunk * p.states + n] : 0.0f;
       decay[s] = A[s] * kLog2E;
       dA_sum[s] = 0.0f;
     }
@@ -201,7 +166,7 @@ struct Gradient {
       if (quarter + 1 == kQuarters) break;
       const int j = quarter * kQuarter;
       float dt[kQuarter], u[kQuarter];
-      Quads B;
+      Quads<kLaneStates> B;
       read(dts + base + j, dt);
       read(us + base + j, u);
       read_factor(0, j, B);
@@ -219,7 +184,7 @@ struct Gradient {
     for (int quarter = kQuarters - 1; quarter >= 0; --quarter) {
       const int j = quarter * kQuarter;
       float dt[kQuarter], u[kQuarter], dy[kQuarter];
-      Quads B, C;
+      Quads<kLaneStates> B, C;
       read(dts + base + j, dt);
       read(us + base + j, u);
       read(dys + base + j, dy);
@@ -254,7 +219,7 @@ struct Gradient {
           dA_sum[s] = fmaf(e, dt[k], dA_sum[s]);
           sum_a[k] = fmaf(e, A[s], sum_a[k]);
         }
-        result[k] = over_channels(db, dc);
+        result[k] = over_channels(at.lane, db, dc);
         if (pass == 0) dD = fmaf(dy[k], u[k], dD);
       }
       float4 quad;
@@ -263,10 +228,7 @@ struct Gradient {
       quad.z = result[2];
       quad.w = result[3];
       *reinterpret_cast<float4*>(kept + quarter * kKeptFloats + at.lane * 4) = quad;
-      float own_b, own_a;
-      over_states(sum_b, own_b);
-      over_states(sum_a, own_a);
-      finish(base + j + at.p_lane, own_b, own_a);
+      finish(base + j + at.p_lane, over_states(at.p_lane, sum_b), over_states(at.p_lane, sum_a));
     }
 #pragma unroll
     for (int s = 0; s < kLaneStates; ++s) {
@@ -320,12 +282,12 @@ struct Gradient {
   }
 
   __device__ __forceinline__ void run() {
-      passes = (p.states + kPassStates - 1) / kPassStates;
+    passes = (p.states + kPassStates - 1) / kPassStates;
     length = static_cast<int>(p.length);
     place(reinterpret_cast<float*>(shared_words));
     const int run = static_cast<int>(blockIdx.z);
-    const int begin = run * q.chunks.run * kSteps;
-    end = smaller(length, begin + q.chunks.run * kSteps);
+    const int begin = run * p.chunks.run * kSteps;
+    end = smaller(length, begin + p.chunks.run * kSteps);
     const int group_blocks = static_cast<int>(gridDim.x) / p.groups;
     const int slot = static_cast<int>(blockIdx.x) % group_blocks % q.slots;
     __syncwarp();
@@ -360,7 +322,7 @@ struct Gradient {
       }
       __syncwarp();
     }
-    write_sums(static_cast<long long>(at.batch) * q.chunks.runs + run);
+    write_sums(static_cast<long long>(at.batch) * p.chunks.runs + run);
   }
 
   __device__ __forceinline__ void write_sums(long long part) {
@@ -386,12 +348,15 @@ struct Gradient {
 }  // namespace tile
 }  // namespace ssm
 
-// Up to 8 states, or 16 at a time.
+// Up to 4 states, up to 8, or 16 at a time.
 #define SSM_GRADIENT(name, type, lane_states)                                            \
   extern "C" __global__ void __launch_bounds__(128, 4) name(ssm::ScanBackwardParams q) { \
     ssm::tile::Gradient<type, lane_states> gradient(q);                                  \
     gradient.run();                                                                      \
   }
+SSM_GRADIENT(scan_gradient4_f32, float, 1)
+SSM_GRADIENT(scan_gradient4_f16, ssm::F16, 1)
+SSM_GRADIENT(scan_gradient4_bf16, ssm::BF16, 1)
 SSM_GRADIENT(scan_gradient8_f32, float, 2)
 SSM_GRADIENT(scan_gradient8_f16, ssm::F16, 2)
 SSM_GRADIENT(scan_gradient8_bf16, ssm::BF16, 2)

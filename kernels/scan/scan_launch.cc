@@ -7,12 +7,16 @@ namespace {
 
 constexpr int64_t kMostStates = 256;
 
-Kernel rows_kernels[3] = {{"scan_rows", "scan_rows_f32"},
-                          {"scan_rows", "scan_rows_f16"},
-                          {"scan_rows", "scan_rows_bf16"}};
-Kernel states_kernels[3] = {{"scan_rows", "scan_states_f32"},
-                            {"scan_rows", "scan_states_f16"},
-                            {"scan_rows", "scan_states_bf16"}};
+// By how many states a pass takes (pass_index), then by type.
+Kernel rows_kernels[3][3] = {{{"scan_rows", "scan_rows4_f32"},
+                              {"scan_rows", "scan_rows4_f16"},
+                              {"scan_rows", "scan_rows4_bf16"}},
+                             {{"scan_rows", "scan_rows8_f32"},
+                              {"scan_rows", "scan_rows8_f16"},
+                              {"scan_rows", "scan_rows8_bf16"}},
+                             {{"scan_rows", "scan_rows16_f32"},
+                              {"scan_rows", "scan_rows16_f16"},
+                              {"scan_rows", "scan_rows16_bf16"}}};
 Kernel split_kernels[3] = {{"scan_split", "scan_split_f32"},
                            {"scan_split", "scan_split_f16"},
                            {"scan_split", "scan_split_bf16"}};
@@ -20,14 +24,20 @@ Kernel narrow_kernels[3] = {{"scan_split", "scan_narrow_f32"},
                             {"scan_split", "scan_narrow_f16"},
                             {"scan_split", "scan_narrow_bf16"}};
 
-// By adjoint, by 16 states a pass, by type.
-Kernel ends_kernels[2][2][3] = {{{{"scan_ends", "scan_ends8_f32"},
+// By adjoint, by pass_index, by type.
+Kernel ends_kernels[2][3][3] = {{{{"scan_ends", "scan_ends4_f32"},
+                                  {"scan_ends", "scan_ends4_f16"},
+                                  {"scan_ends", "scan_ends4_bf16"}},
+                                 {{"scan_ends", "scan_ends8_f32"},
                                   {"scan_ends", "scan_ends8_f16"},
                                   {"scan_ends", "scan_ends8_bf16"}},
                                  {{"scan_ends", "scan_ends16_f32"},
                                   {"scan_ends", "scan_ends16_f16"},
                                   {"scan_ends", "scan_ends16_bf16"}}},
-                                {{{"scan_ends", "scan_both_ends8_f32"},
+                                {{{"scan_ends", "scan_both_ends4_f32"},
+                                  {"scan_ends", "scan_both_ends4_f16"},
+                                  {"scan_ends", "scan_both_ends4_bf16"}},
+                                 {{"scan_ends", "scan_both_ends8_f32"},
                                   {"scan_ends", "scan_both_ends8_f16"},
                                   {"scan_ends", "scan_both_ends8_bf16"}},
                                  {{"scan_ends", "scan_both_ends16_f32"},
@@ -218,21 +228,21 @@ ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int mult
 
 ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dtype,
                          const ssm_queue& queue, ScanEndsParams params) {
-  const bool adjoint = params.chunks.adjoints != nullptr;
+  const bool adjoint = params.scan.chunks.adjoints != nullptr;
   const EndsPlan plan = plan_ends(shape, chunks, adjoint);
   params.segments = plan.segments;
   const unsigned blocks_z = static_cast<unsigned>(plan.passes * chunks.runs);
-  SSM_TRY(launch(ends_kernels[adjoint][plan.wide][dtype], queue,
+  SSM_TRY(launch(ends_kernels[adjoint][pass_index(shape.states)][dtype], queue,
                  Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), blocks_z}, Dim3{128, 1, 1},
                  plan.shared_bytes, params));
+  if (!params.scan.chunks.carried) return SSM_OK;
   return launch(carry_kernel, queue, Dim3{plan.carry_grid, 1, 1}, Dim3{256, 1, 1},
                 plan.carry_shared_bytes, params);
 }
 
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
                        const ScanParams& params, int64_t chunks) {
-  Kernel* kernels = plan.kernel == ScanKernel::kRows
-                        ? params.out.data ? rows_kernels : states_kernels
+  Kernel* kernels = plan.kernel == ScanKernel::kRows     ? rows_kernels[pass_index(params.states)]
                     : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
                                                          : split_kernels;
   return launch(

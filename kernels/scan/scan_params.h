@@ -33,6 +33,19 @@ struct ScanFactor {
   int aligned;  // rows of a variable factor may be read 16 bytes at a time
 };
 
+// Chunks of `steps` steps (a multiple of 32) of every channel, taken side by side. First what each
+// chunk ends with, run by itself (scan_ends); then, after scan_carry, what it begins with: the
+// state before it and the adjoint that enters it on the right. Null states: one chunk, which begins
+// with nothing.
+struct ScanChunks {
+  float* states;    // (batch, dim, chunks, states)
+  float* adjoints;  // the same, or null
+  float* dt_sums;   // (batch, dim, chunks)
+  int steps, count;
+  int run, runs;  // chunks one block takes, and how many blocks follow one another in time
+  int carried;    // scan_rows.cu: scan_carry has been; else each block goes over the ends before it
+};
+
 struct ScanParams {
   long long batch, dim, length;
   int states, groups;
@@ -42,7 +55,7 @@ struct ScanParams {
   int rows_aligned;       // every row of u, delta, z, out ... may be read 16 bytes at a time
   int time_warps;         // split kernels: warps of a block that share one channel's steps
   int channels_per_warp;  // backward
-  int chunked;            // states only: each block starts at its chunk, from the state in x
+  int chunked;  // states before tiles: each block starts at its chunk, from the state in x
   ScanRows u, delta, z, out, out_z;
   const float* A;
   long long A_row_stride, A_state_stride;
@@ -52,25 +65,13 @@ struct ScanParams {
   float* x;                 // null: not wanted
   float* tile_states;       // null, or (batch, dim, tiles, states): the state before each tile
   long long tiles;
-};
-
-// Chunks of `steps` steps (a multiple of 32) of every channel, taken side by side. First what each
-// chunk ends with, run by itself (scan_ends); then, after scan_carry, what it begins with: the state
-// before it and the adjoint that enters it on the right. Null states: one chunk, which begins with
-// nothing.
-struct ScanChunks {
-  float* states;    // (batch, dim, chunks, states)
-  float* adjoints;  // the same, or null
-  float* dt_sums;   // (batch, dim, chunks)
-  int steps, count;
-  int run, runs;  // chunks one block takes, and how many blocks follow one another in time
+  ScanChunks chunks;  // scan_ends.cu, scan_rows.cu, scan_gradient.cu
 };
 
 struct ScanEndsParams {
   ScanParams scan;
   ScanRows dout;  // with the adjoint
-  ScanChunks chunks;
-  int segments;  // scan_carry: threads among which a channel's chunks are shared out, 1 or 16
+  int segments;   // scan_carry: threads among which a channel's chunks are shared out, 1, 4 or 16
 };
 
 // The backward pass. dB and dC are summed over a block's channels first; what a block has summed
@@ -87,11 +88,11 @@ struct ScanBackwardParams {
   float* ddelta_bias;  // likewise
   int slots;
   int atomic;
-  ScanChunks chunks;  // scan_gradient.cu
 };
 
 // From so many parts on, the warps of a block share them out.
 constexpr int kManyParts = 16;
+constexpr unsigned kFinishSharedBytes = 1024;  // of scan_finish
 
 // One gradient to finish: out[i] = the sum over parts of partial[part * count + i], converted. Null
 // out: nothing to do.

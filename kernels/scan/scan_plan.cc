@@ -5,9 +5,18 @@
 namespace ssm {
 namespace {
 
-constexpr int kSchedulers = 4;    // of a multiprocessor, in every architecture served
-constexpr int kRowsChannels = 8;  // channels of a warp in scan_rows.cu
-constexpr int kRowsPass = 16;     // states of a pass, rows and split
+constexpr int kSchedulers = 4;        // of a multiprocessor, in every architecture served
+constexpr int kRowsChannels = 8;      // channels of a warp in scan_rows.cu
+constexpr int kRowsPerScheduler = 2;  // warps; with fewer, the length is cut into chunks
+constexpr int kRowsResident = 16;     // warps of a multiprocessor
+constexpr int kLeastChunk = 64;
+constexpr int kShortChunked = 256;
+constexpr int kMostEnds = 40;  // that a block goes over by itself
+constexpr int kShortRows = 128;
+constexpr int kShortBackwardRows = 256;
+constexpr int kChunkSetup = 32;  // what a chunk costs beside its steps, in steps
+constexpr int kUncutTenths = 6;  // of a chunked scan's time, what one without its first walk takes
+constexpr int kSplitPass = 16;   // states of a pass
 constexpr int kRowsMaxStates = 128;
 constexpr int kNarrowStates = 4;
 constexpr int kSplitWarps = 8;
@@ -18,27 +27,29 @@ constexpr unsigned kMostShared = 64 * 1024;      // of a block on sm_75, the lea
 constexpr int kMostSlots = 4;  // beyond it, atomics move fewer bytes than one buffer a block
 constexpr unsigned kFreeShared = 48 * 1024;  // no driver attribute needed up to here
 
-
 // scan_tile.cuh
 constexpr int kTileWarps = 4;
 constexpr int kTileChannels = 8;  // of a warp
 constexpr int kTileSteps = 32;
 constexpr int kTileArea = kTileChannels * (kTileSteps + 4);  // floats of a row kind
-constexpr int kTileBlocks = 4;    // that fit a multiprocessor
+constexpr int kTileBlocks = 4;                               // that fit a multiprocessor
 constexpr int64_t kSlotBytes = 32 << 20;  // of dB and dC together: they stay in the L2 cache
-constexpr int kMostCarried = 16;  // chunks that one thread goes over by itself
+constexpr int kCarried = 16;              // chunks that one thread of scan_carry takes at a time
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+int tile_pass(int states) { return 4 << pass_index(states); }
+
 unsigned rows_shared(int warps, int states) {
-  const int passes = static_cast<int>(divide_up(states, kRowsPass));
+  const int pass = tile_pass(states);
+  const int passes = static_cast<int>(divide_up(states, pass));
   const int area = kRowsChannels * 36;
   const int warp = (passes > 1 ? 6 * area + passes * 128 : 4 * area) + 4 * kRowsChannels;
-  return 4u * static_cast<unsigned>(4 * kRowsPass * 36 + warps * warp);
+  return 4u * static_cast<unsigned>(4 * pass * 36 + warps * warp);
 }
 
 unsigned split_shared(int warps, int time_warps, int states, bool narrow) {
-  const int pass = narrow ? 1 : kRowsPass;
+  const int pass = narrow ? 1 : kSplitPass;
   const int pitch = (narrow ? 128 : 32) + 4;
   const int padded = static_cast<int>(divide_up(states, pass)) * pass;
   const int exchange = narrow ? 0 : 10 * pitch;
@@ -49,7 +60,7 @@ unsigned split_shared(int warps, int time_warps, int states, bool narrow) {
 
 unsigned backward_shared(int warps, int time_warps, int channels, const ScanShape& shape,
                          bool narrow) {
-  const int pass = narrow ? 1 : kRowsPass;
+  const int pass = narrow ? 1 : kSplitPass;
   const int stretches = narrow ? 32 : 4;
   const int pitch = (narrow ? 128 : 32) + 4;
   const int padded = static_cast<int>(divide_up(shape.states, pass)) * pass;
@@ -61,22 +72,22 @@ unsigned backward_shared(int warps, int time_warps, int channels, const ScanShap
   return 4u * static_cast<unsigned>(block + warps * ((warp + 3) / 4 * 4));
 }
 
-int tile_pass(int states) { return states > 8 ? 16 : 8; }
-
 unsigned gradient_shared(int states) {
   const int pass = tile_pass(states);
   const int passes = static_cast<int>(divide_up(states, pass));
-  const int warp = 4 * kTileArea + 8 * (4 * 32 + 4) + passes * pass / 4 * 32 +
-                   (passes > 1 ? 2 * kTileArea : 0);
+  const int warp =
+      4 * kTileArea + 8 * (4 * 32 + 4) + passes * pass / 4 * 32 + (passes > 1 ? 2 * kTileArea : 0);
   return 4u * static_cast<unsigned>(2 * pass * (kTileSteps + 4) + kTileWarps * warp);
 }
 
 // Tiles for the backward direction: what can be taken in tiles of 32 steps side by side.
 bool tiles_can(const ScanShape& shape) {
   return !shape.complex && shape.variable_B && shape.variable_C && shape.delta_ratio == 1 &&
-         shape.near_rows && shape.states > kNarrowStates &&
-         gradient_shared(shape.states) <= kMostShared &&
-         shape.length < (int64_t{1} << 30) - kTileSteps;
+         shape.near_rows && gradient_shared(shape.states) <= kMostShared &&
+         shape.length < (int64_t{1} << 30) - kTileSteps &&
+         // Measured: with so few states, long rows are better shared out among a warp's lanes.
+         (shape.states > kNarrowStates || shape.length <= kShortBackwardRows ||
+          shape.batch * shape.dim <= int64_t{8} * shape.multiprocessors);
 }
 
 ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
@@ -99,9 +110,10 @@ ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
   chunks.runs = static_cast<int>(divide_up(chunks.count, chunks.run));
   const int64_t slot_bytes =
       std::max<int64_t>(1, 8 * shape.batch * shape.groups * shape.states * shape.length);
-  plan.slots = deterministic ? plan.group_blocks
-                             : static_cast<int>(std::clamp<int64_t>(kSlotBytes / slot_bytes, 1,
-                                                                    plan.group_blocks));
+  plan.slots =
+      deterministic
+          ? plan.group_blocks
+          : static_cast<int>(std::clamp<int64_t>(kSlotBytes / slot_bytes, 1, plan.group_blocks));
   plan.atomic = plan.slots < plan.group_blocks;
   return plan;
 }
@@ -111,39 +123,75 @@ ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
 EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint) {
   EndsPlan plan;
   const int pass = tile_pass(shape.states);
-  plan.wide = pass == 16;
   plan.passes = static_cast<int>(divide_up(shape.states, pass));
   plan.grid_x = static_cast<unsigned>(
       shape.groups * divide_up(shape.dim / shape.groups, kTileWarps * kTileChannels));
   plan.shared_bytes =
       4u * static_cast<unsigned>(4 * pass * (kTileSteps + 4) +
                                  kTileWarps * ((adjoint ? 3 : 2) * kTileArea + kTileChannels));
-  plan.segments = chunks.count > kMostCarried ? 16 : 1;
-  plan.carry_grid =
-      static_cast<unsigned>(divide_up(shape.batch * shape.dim, 16 / plan.segments));
-  plan.carry_shared_bytes = 4u * (16 + 512);
+  plan.segments = chunks.count <= kCarried ? 1 : chunks.count <= 4 * kCarried ? 4 : 16;
+  plan.carry_grid = static_cast<unsigned>(divide_up(shape.batch * shape.dim, 16 / plan.segments));
+  plan.carry_shared_bytes = 4u * (16 + 256);
   return plan;
 }
 
-ScanPlan plan_forward(const ScanShape& shape, bool chunked) {
+int pass_index(int states) { return states <= 4 ? 0 : states <= 8 ? 1 : 2; }
+
+ScanPlan plan_forward(const ScanShape& shape) {
+  const int64_t group_channels = shape.dim / shape.groups;
+  const int64_t group_warps = divide_up(group_channels, kRowsChannels);
+  const int64_t schedulers = static_cast<int64_t>(shape.multiprocessors) * kSchedulers;
+  const int64_t warps = shape.batch * shape.groups * group_warps;
+  const bool rows_can = !shape.complex && shape.variable_B && shape.variable_C &&
+                        shape.delta_ratio == 1 && shape.near_rows &&
+                        shape.states <= kRowsMaxStates && group_channels >= kRowsChannels;
+  // Measured: with so few states, long rows are better shared out among a warp's lanes.
+  const bool short_rows = shape.states > kNarrowStates || shape.length <= kShortRows;
+  if (!rows_can || !short_rows) return plan_states(shape, false);
+  ScanPlan plan;
+  plan.kernel = ScanKernel::kRows;
+  plan.warps = group_warps >= 8 && rows_shared(8, shape.states) <= kFreeShared ? 8
+               : group_warps >= 3                                              ? 4
+               : group_warps >= 2                                              ? 2
+                                                                               : 1;
+  plan.grid_x = static_cast<unsigned>(shape.groups * divide_up(group_warps, plan.warps));
+  plan.shared_bytes = rows_shared(plan.warps, shape.states);
+  ChunkPlan& chunks = plan.chunks;
+  if (warps >= kRowsPerScheduler * schedulers) return plan;
+  // Measured: three walks in a row are not worth their starts.
+  if (shape.length <= kShortChunked && warps < schedulers) return plan_states(shape, false);
+  // Rounds of blocks times the steps of each: the chunk length with the least. Beyond one state in
+  // x, chunks must end where x has its states.
+  const int64_t blocks = plan.grid_x * shape.batch;
+  const int64_t resident = static_cast<int64_t>(shape.multiprocessors) * kRowsResident / plan.warps;
+  const auto cost = [&](int64_t steps) {
+    const int64_t rounds = divide_up(blocks * divide_up(shape.length, steps), resident);
+    return rounds * (std::min(steps, shape.length) + kChunkSetup);
+  };
+  const int64_t whole = divide_up(shape.length, kTileSteps) * kTileSteps;
+  int64_t best = whole;
+  int64_t least = cost(whole) * kUncutTenths / 10;
+  for (int64_t steps = kLeastChunk; steps < std::min<int64_t>(whole, kScanChunk + 1);
+       steps += kTileSteps) {
+    if (shape.length > kScanChunk && kScanChunk % steps != 0) continue;
+    if (cost(steps) < least) {
+      least = cost(steps);
+      best = steps;
+    }
+  }
+  if (best == whole) return plan;
+  chunks.steps = static_cast<int>(best);
+  chunks.count = static_cast<int>(divide_up(shape.length, chunks.steps));
+  chunks.runs = chunks.count;
+  chunks.carried = chunks.count > kMostEnds;
+  return plan;
+}
+
+ScanPlan plan_states(const ScanShape& shape, bool chunked) {
   ScanPlan plan;
   const int64_t chunks = chunked ? divide_up(shape.length, kScanChunk) : 1;
   const int64_t group_channels = shape.dim / shape.groups;
   const int64_t schedulers = static_cast<int64_t>(shape.multiprocessors) * kSchedulers;
-  const int64_t rows_warps =
-      shape.batch * shape.groups * divide_up(group_channels, kRowsChannels) * chunks;
-  const bool rows_can = !shape.complex && shape.variable_B && shape.variable_C &&
-                        shape.delta_ratio == 1 && shape.near_rows && shape.states > kNarrowStates &&
-                        shape.states <= kRowsMaxStates;
-  if (rows_can && rows_warps >= 2 * schedulers && group_channels >= 4 * kRowsChannels) {
-    plan.kernel = ScanKernel::kRows;
-    plan.warps =
-        group_channels >= 8 * kRowsChannels && rows_shared(8, shape.states) <= kFreeShared ? 8 : 4;
-    plan.grid_x =
-        static_cast<unsigned>(shape.groups * divide_up(group_channels, plan.warps * kRowsChannels));
-    plan.shared_bytes = rows_shared(plan.warps, shape.states);
-    return plan;
-  }
   const bool narrow = !shape.complex && shape.states <= kNarrowStates;
   plan.kernel = shape.complex ? ScanKernel::kComplex
                 : narrow      ? ScanKernel::kNarrow

@@ -1,10 +1,13 @@
 // Which kernel serves a selective scan, and with what grid: pure functions of shape and GPU.
 //
 // Rows (scan_rows.cu) does the least work per step but needs about two warps of 8 channels for
-// every scheduler of the GPU; below that its warps wait for their own results. Split
-// (scan_split.cu) spends about a third more work on 8 times as many warps, and, with time_warps >
-// 1, spreads one channel's steps over several warps of a block. Narrow is split for at most four
-// states.
+// every scheduler of the GPU; below that its warps wait for their own results. Fewer channels are
+// cut into chunks (scan_ends.cu), which costs a second walk over the states. What rows cannot take
+// (fixed B or C, a shared delta, very few channels, many states) is split among the lanes of a warp
+// (scan_split.cu; narrow for at most four states), and, with time_warps > 1, among warps.
+//
+// The backward direction works on tiles side by side (scan_gradient.cu) or, for what those cannot
+// take, is split in the same way (scan_backward.cu).
 #pragma once
 
 #include <cstdint>
@@ -27,10 +30,12 @@ struct ScanShape {
   int multiprocessors = 0;
 };
 
-// How the length is cut into chunks that are scanned side by side (scan_ends.cu); none if count is 1.
+// How the length is cut into chunks that are scanned side by side (scan_ends.cu); none if count
+// is 1.
 struct ChunkPlan {
   int steps = 0, count = 1;
   int run = 1, runs = 1;  // chunks one block takes, blocks that follow one another in time
+  bool carried = true;    // through scan_carry; else each block goes over the ends before its chunk
 };
 
 struct ScanPlan {
@@ -39,13 +44,17 @@ struct ScanPlan {
   int time_warps = 1;  // of them, how many share one channel's steps
   unsigned grid_x = 0;
   unsigned shared_bytes = 0;
-  int tile = 32;  // steps between two states in tile_states
+  int tile = 32;     // steps between two states in tile_states
   ChunkPlan chunks;  // kRows only
 };
 
-// `states_only`: the first pass of the backward direction, which runs every chunk of 2048 steps at
-// once where `chunked`.
-ScanPlan plan_forward(const ScanShape& shape, bool chunked);
+// Kernels of 8 channels a warp take up to 4 states, up to 8, or 16 at a time: 0, 1 or 2.
+int pass_index(int states);
+
+ScanPlan plan_forward(const ScanShape& shape);
+// The states before every tile for a backward direction that is not kTiles: all chunks of 2048
+// steps at once where `chunked`.
+ScanPlan plan_states(const ScanShape& shape, bool chunked);
 
 struct ScanBackwardPlan {
   ScanKernel kernel = ScanKernel::kSplit;
@@ -62,7 +71,6 @@ struct ScanBackwardPlan {
 // Of scan_ends.cu's first kernel, for either direction, and of how many threads share a channel's
 // chunks in its second.
 struct EndsPlan {
-  bool wide = false;  // 16 states a pass, else 8
   int passes = 1, segments = 1;
   unsigned grid_x = 0, carry_grid = 0, shared_bytes = 0, carry_shared_bytes = 0;
 };

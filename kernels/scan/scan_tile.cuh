@@ -2,8 +2,8 @@
 // warp has, and its view along the steps, in which every element is loaded, prepared and stored.
 //
 // A block is 4 warps; a warp has 8 channels of one group and one batch; a tile is 32 steps. Along
-// the steps a lane holds one step of each of the 8 channels, so a load is one element wide and needs
-// no alignment. In the recurrences a channel has 4 lanes and a lane kLaneStates states.
+// the steps a lane holds one step of each of the 8 channels, so a load is one element wide and
+// needs no alignment. In the recurrences a channel has 4 lanes and a lane kLaneStates states.
 #pragma once
 
 #include "scan/scan_device.cuh"
@@ -17,8 +17,8 @@ namespace tile {
 constexpr int kStateLanes = 4;
 constexpr int kWarpChannels = kLanes / kStateLanes;
 constexpr int kBlockWarps = 4;
-constexpr int kSteps = 32;           // of a tile
-constexpr int kPitch = kSteps + 4;   // rows 9 x 16 bytes apart: no bank conflicts
+constexpr int kSteps = 32;          // of a tile
+constexpr int kPitch = kSteps + 4;  // rows 9 x 16 bytes apart: no bank conflicts
 constexpr int kAreaFloats = kWarpChannels * kPitch;
 
 // One element as the word that was loaded, taken apart where it is used.

@@ -41,9 +41,16 @@ typedef struct ssm_scan_forward_args {
    * x[:, :, -1, 1::2]. */
   ssm_tensor x;
   ssm_queue queue;
+  /* Of ssm_scan_forward_workspace_bytes, 256-byte aligned, any content; optional: without it few
+   * channels are scanned from the first step to the last, which leaves most of the GPU idle. */
+  void* workspace;
+  uint64_t workspace_bytes;
 } ssm_scan_forward_args;
 
 SSM_API ssm_status ssm_scan_forward(const ssm_scan_forward_args* args);
+/* Often 0. */
+SSM_API ssm_status ssm_scan_forward_workspace_bytes(const ssm_scan_forward_args* args,
+                                                    uint64_t* bytes);
 
 typedef struct ssm_scan_backward_args {
   ssm_scan_inputs in;
