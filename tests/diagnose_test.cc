@@ -165,6 +165,21 @@ TEST(Diagnose, call_sites_are_collected_through_aliases) {
   EXPECT_TRUE(inspection.call_sites[2].fallback);
 }
 
+TEST(Diagnose, a_name_that_triton_moved_and_a_file_that_asks_for_the_version) {
+  TextTree tree;
+  write_packages(tree);
+  const std::string site = kSite;
+  tree.write(site + "triton/language/math.py", "def log(x): ...\n");
+  tree.write(site + "mamba_ssm/ops/state.py",
+             "import triton.language as tl\n\n\ndef kernel(x):\n    return tl.math.log1p(x)\n");
+  tree.write(site + "mamba_ssm/ops/softplus.py",
+             "import triton.language as tl\nif not TRITON3:\n    f = lambda x: tl.math.log1p(x)\n");
+  EXPECT_EQ(lines_of(inspect(tree)),
+            (std::vector<std::string>{"warning removed-name mamba_ssm/ops/state.py:5"}));
+  tree.write(site + "triton/language/math.py", "def log1p(x): ...\n");
+  EXPECT_EQ(lines_of(inspect(tree)), std::vector<std::string>());
+}
+
 TEST(Diagnose, stubs_hooks_and_backups_of_an_earlier_repair) {
   TextTree tree;
   write_packages(tree);

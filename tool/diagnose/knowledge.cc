@@ -37,6 +37,12 @@ Knowledge load() {
     known.checked_packages.push_back(
         {row["package"].get<std::string>(), row["removed_in"].get<std::string>()});
   }
+  for (const nlohmann::json& row : data["moved_names"]) {
+    known.moved_names.push_back(
+        {row["package"].get<std::string>(), row["module"].get<std::string>(),
+         row["name"].get<std::string>(), row["spelled"].get<std::string>(),
+         row["asks_first"].get<std::string>(), row["moved_in"].get<std::string>()});
+  }
   known.distributed_names = texts(data["distributed_names_without_distributed"]);
   known.torch_extensions = texts(data["torch_extensions"]);
   known.builtin_modules = texts(data["builtin_modules"]);

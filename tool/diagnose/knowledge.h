@@ -33,11 +33,21 @@ struct CheckedPackage {
   std::string removed_in;  // release that removed names, for the text
 };
 
+struct MovedName {
+  std::string package;
+  std::string module;      // whose files no longer hold ...
+  std::string name;        // ... this name
+  std::string spelled;     // how sources use it
+  std::string asks_first;  // a source with this text looks at the version itself
+  std::string moved_in;    // release, for the text
+};
+
 struct Knowledge {
   std::vector<NativeModuleInfo> native_modules;
   std::vector<ConsumerInfo> consumers;
   std::vector<std::string> distributed_names;  // there also in a torch without distributed
   std::vector<CheckedPackage> checked_packages;
+  std::vector<MovedName> moved_names;
   std::vector<std::string> torch_extensions;  // packages whose modules count like ours
   std::vector<RepairMark> repair_marks;
   std::vector<std::string> builtin_modules;  // of CPython, not found as files

@@ -1,5 +1,6 @@
 // Names that installed code takes from another package at import and that are not there:
-// removed-name (transformers), distributed-missing (torch.distributed of a build without it).
+// removed-name (transformers, triton), distributed-missing (torch.distributed of a build without
+// it).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -132,6 +133,48 @@ void judge_removed_names(DiagnoseContext& context) {
   }
 }
 
+// Names that functions use when they are called or, for Triton's kernels, compiled.
+void judge_moved_names(DiagnoseContext& context) {
+  ModuleText texts(context);
+  for (const MovedName& moved : knowledge().moved_names) {
+    for (const SourceFile& source : context.sources) {
+      const std::string& text = *source.python.text;
+      const size_t at = text.find(moved.spelled);
+      if (at == std::string::npos || text.find(moved.asks_first) != std::string::npos) continue;
+      const std::string* there = texts.of(moved.module);
+      if (there == nullptr || contains_word(*there, moved.name)) continue;
+      const Distribution* installed = context.environment().find_distribution(moved.package);
+      const std::string version = installed == nullptr ? "" : " " + installed->version;
+      const int line = 1 + static_cast<int>(std::count(text.begin(),
+                                                       text.begin() + static_cast<long>(at), '\n'));
+      const std::string user = source.module.substr(0, source.module.find('.'));
+      Finding finding = make_finding("removed-name");
+      finding.severity = Severity::kWarning;
+      finding.subject = user;
+      finding.subject_path = source.path;
+      finding.location = {source.relative, line};
+      finding.title = fmt::format("`{}` uses {}.{}, which {}{} no longer has", user, moved.module,
+                                  moved.name, moved.package, version);
+      finding.evidence.push_back(
+          {"use", fmt::format("{}:{}: {}...)", source.relative, line, moved.spelled)});
+      finding.evidence.push_back({"installed", fmt::format("{}{}: no file of {} holds the name",
+                                                           moved.package, version, moved.module)});
+      finding.meaning = fmt::format(
+          "AttributeError: module '{}' has no attribute '{}' where the function is used; importing "
+          "the file succeeds",
+          moved.module, moved.name);
+      finding.remedies.push_back(
+          {"`ssmend repair` takes the name from where it went", "1 file of " + user});
+      finding.remedies.push_back(
+          {fmt::format("or `pip install '{}<{}'`", moved.package, moved.moved_in), moved.package});
+      finding.details.emplace_back("package", moved.package);
+      finding.details.emplace_back("names", moved.name);
+      finding.details.emplace_back("path", source.path);
+      context.add(std::move(finding));
+    }
+  }
+}
+
 // Uses of torch.distributed.NAME that run when the file is imported.
 struct DistributedUse {
   const SourceFile* source = nullptr;
@@ -237,6 +280,7 @@ void judge_distributed(DiagnoseContext& context) {
 
 void judge_names(DiagnoseContext& context) {
   judge_removed_names(context);
+  judge_moved_names(context);
   judge_distributed(context);
 }
 
