@@ -26,7 +26,7 @@ def platform_tag(program):
                 for version in re.findall(r"GLIBC_([0-9.]+)", text)]
     if any(not PORTABLE.match(name) or name.startswith("libstdc") for name in needed):
         return f"linux_{machine}"
-    newest = max(versions + [(2, 17)])
+    newest = max(versions + [(2, 31)])  # .ci/cross links for 2.31; nothing older was tried
     return f"manylinux_{newest[0]}_{newest[1]}_{machine}"
 
 
