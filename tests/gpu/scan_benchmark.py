@@ -4,7 +4,9 @@
 
 Times are medians of device time between two events, with the host's work hidden behind a sleeping
 kernel and the inputs rotated beyond the cache. `exp` is the share of the exponential unit's rate
-(16 a clock and multiprocessor) that batch * dim * length * states forward exponentials need.
+(16 a clock and multiprocessor) that batch * dim * length * states forward exponentials need;
+`bytes` the share of the rate of a device-to-device copy, measured first, at which every input would
+be read and every output written once.
 """
 
 import argparse
@@ -74,6 +76,21 @@ def time_calls(calls, rounds, per_round):
     return statistics.median(times)
 
 
+def copy_rate():
+    """Bytes a second, read and written."""
+    source = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2e6 * source.numel() / time_calls([lambda: target.copy_(source)], 3, 10)
+
+
+def least_bytes(shape, dtype, backward, gate):
+    batch, dim, length, states, groups = shape
+    size = torch.tensor([], dtype=dtype).element_size()
+    rows = (5 + 3 * gate) if backward else (3 + 2 * gate)
+    factors = (4 if backward else 2) * batch * groups * states * length
+    return size * (rows * batch * dim * length + factors)
+
+
 def measure(modules, shape, dtype, backward, rounds, gate):
     sets = input_sets(shape, dtype, gate)
     row = {}
@@ -114,6 +131,8 @@ def main():
         facts, "clock_rate"
     ) else 16 * facts.multi_processor_count * 1.755e9
     print(f"{facts.name}, {facts.multi_processor_count} multiprocessors, torch {torch.__version__}")
+    bytes_a_second = copy_rate()
+    print(f"copy {bytes_a_second / 1e12:.2f} TB/s")
     rows = []
     for group in arguments.set.split(","):
         for shape in SETS[group]:
@@ -134,12 +153,16 @@ def main():
                     )
                     batch, dim, length, states, _ = shape
                     row["exp"] = batch * dim * length * states / rate * 1e6 / row["ours"]
+                    least = least_bytes(
+                        shape, DTYPES[dtype], direction == "bwd", not arguments.no_gate
+                    )
+                    row["bytes"] = least / bytes_a_second * 1e6 / row["ours"]
                     rows.append(dict(shape=name, direction=direction, dtype=dtype, **row))
                     upstream = row.get("upstream", float("nan"))
                     print(
                         f"{name:24} {direction} {dtype:4} ours {row['ours']:8.1f} us"
                         f"  upstream {upstream:8.1f} us  ratio {upstream / row['ours']:5.2f}"
-                        f"  exp {row['exp']:4.2f}",
+                        f"  exp {row['exp']:4.2f}  bytes {row['bytes']:4.2f}",
                         flush=True,
                     )
     if arguments.json:
