@@ -40,9 +40,9 @@ def run(argv, **options):
                           errors="replace", check=False, stdin=subprocess.DEVNULL, **options)
 
 
-def compile_module(path):
+def compile_module(path, name):
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = f"void *PyInit_{MODULE}(void) {{ return 0; }}"
+    source = f"void *PyInit_{name}(void) {{ return 0; }}"
     subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(path)],
                    input=source.encode(), check=True)
 
@@ -112,13 +112,16 @@ class EnvironmentCase(unittest.TestCase):
         machine = os.uname().machine
         data = cls.shared / "data"
         kernels = data / "kernels" / f"linux_{machine}"
-        compile_module(kernels / f"{MODULE}.abi3.so")
+        for name in (MODULE, "causal_conv1d_cuda"):
+            compile_module(kernels / f"{name}.abi3.so", name)
         write(kernels / "ssm_kernels" / "note.txt", "the library")
         write(kernels / "manifest.json", json.dumps({
             "name": "ssm-kernels", "version": "0.1.0", "machine": machine,
             "glibc_min": "2.17", "python_min": "3.8", "components": [
                 {"name": "library", "files": ["ssm_kernels/note.txt"],
                  "provides_module": "ssm_kernels"},
+                {"name": "causal_conv1d_cuda", "files": ["causal_conv1d_cuda.abi3.so"],
+                 "provides_module": "causal_conv1d_cuda"},
                 {"name": MODULE, "files": [f"{MODULE}.abi3.so"], "provides_module": MODULE}]}))
         top = pathlib.Path(__file__).resolve().parent.parent
         for name in ("patches", "recipes"):

@@ -2,6 +2,7 @@
 links, locks, rights and killed runs."""
 
 import fcntl
+import json
 import os
 import pathlib
 import random
@@ -76,6 +77,43 @@ class Environments(EnvironmentCase):
         self.assertIn("All of it is installed already", again.out)
         self.undo(venv)
         self.assert_same(picture(venv), before)
+
+    def test_a_kernel_module_without_its_package_is_told(self):
+        venv = self.venv()
+        self.ssmend("kernels", "install", "causal_conv1d_cuda", "--yes", "--python", venv, expect=0)
+        found = json.loads(self.ssmend("inspect", "--json", "--python", venv).out)
+        codes = {(finding["code"], finding["severity"], finding["subject"])
+                 for finding in found["inspections"][0]["findings"]}
+        self.assertIn(("kernels-alone", "note", "causal_conv1d_cuda"), codes)
+        text = "note: causal_conv1d_cuda comes from ssm-kernels 0.1.0; causal_conv1d itself is not"
+        self.assertIn(text, self.ssmend("status", "--python", venv, expect=0).out)
+        write(self.site(venv) / "causal_conv1d" / "__init__.py", "")
+        self.assertNotIn(text, self.ssmend("status", "--python", venv, expect=0).out)
+
+    def test_a_recipe_orders_the_plan_names_surprises_and_chooses_the_checks(self):
+        venv = self.venv()
+        order = {}
+        for recipe in ("jetpack-5", "jetpack-6", "ci-image"):
+            report = json.loads(self.ssmend("repair", "--python", venv, "--recipe", recipe, "--json",
+                                            "--dry-run", expect=0).out)["repairs"][0]
+            order[recipe] = [action["kind"] for action in report["plan"]["actions"]]
+            chosen = report["recipe"]
+            expected = [each["code"] for each in chosen["expected"]]
+            self.assertEqual((expected, chosen["not_usual"]), {
+                "jetpack-5": (["python-module-missing", "wrong-machine"], []),
+                "jetpack-6": (["wrong-machine"], ["python-module-missing"]),
+                "ci-image": ([], ["wrong-machine", "python-module-missing"])}[recipe])
+        self.assertEqual(order, {"jetpack-5": ["patch", "move aside", "install"],
+                                 "jetpack-6": ["move aside", "install", "patch"],
+                                 "ci-image": ["move aside", "install", "patch"]})
+        for recipe, wanted in (("ci-image", {"imports"}), ("server", {
+                "torch", "imports", "causal_conv1d", "selective_scan", "mamba", "mamba2"})):
+            report = json.loads(self.ssmend("repair", "--python", venv, "--yes", "--json",
+                                            "--recipe", recipe).out)["repairs"][0]
+            checks = report["verification"]["checks"]
+            self.assertEqual({check["component"] for check in checks}, wanted)
+            self.assertTrue(all(check["state"] == "not-checked" for check in checks), checks)
+            self.undo(venv)
 
     def test_pip_uninstalls_the_kernels_and_status_says_what_is_lost(self):
         venv = self.venv()

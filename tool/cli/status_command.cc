@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/plan_text.h"
 #include "cli/repair_session.h"
+#include "diagnose/kernels_alone.h"
 
 namespace ssmend {
 namespace {
@@ -13,7 +14,8 @@ struct StatusOptions {
   bool json = false;
 };
 
-std::string render_status(const Environment& environment, const StatusReport& status) {
+std::string render_status(const Environment& environment, const StatusReport& status,
+                          const std::vector<KernelsAlone>& alone) {
   const std::string name = printable(environment.name_for_people);
   std::string text;
   if (status.interrupted) {
@@ -39,6 +41,10 @@ std::string render_status(const Environment& environment, const StatusReport& st
     }
     lost += repair.lost;
   }
+  for (const KernelsAlone& each : alone) {
+    text += "note: " + each.module + " comes from " + printable(each.provider) + "; " +
+            each.package + " itself is not installed\n";
+  }
   if (lost != 0) {
     text += count_of(lost, "change") + " lost, by a reinstall, an upgrade or an edit; " +
             "`ssmend repair` looks again\n";
@@ -46,7 +52,8 @@ std::string render_status(const Environment& environment, const StatusReport& st
   return text;
 }
 
-json status_to_json(const Environment& environment, const StatusReport& status) {
+json status_to_json(const Environment& environment, const StatusReport& status,
+                    const std::vector<KernelsAlone>& alone) {
   json repairs = json::array();
   for (const StatusReport::Repair& repair : status.repairs) {
     json actions = json::array();
@@ -66,9 +73,14 @@ json status_to_json(const Environment& environment, const StatusReport& status) 
     }
     repairs.push_back(json{{"actions", actions}, {"files", files}, {"lost", repair.lost}});
   }
+  json kernels = json::array();
+  for (const KernelsAlone& each : alone) {
+    kernels.push_back(json{{"module", each.module}, {"package", each.package}});
+  }
   return json{{"environment", environment.prefix},
               {"interrupted", status.interrupted},
-              {"repairs", repairs}};
+              {"repairs", repairs},
+              {"kernels_alone", kernels}};
 }
 
 int run_status(const StatusOptions& options) {
@@ -86,10 +98,11 @@ int run_status(const StatusOptions& options) {
     bool lost = status->interrupted;
     for (const StatusReport::Repair& repair : status->repairs) lost = lost || repair.lost != 0;
     if (lost && code == kExitHealthy) code = kExitBroken;
+    const std::vector<KernelsAlone> alone = kernels_alone(*target->disk, environment);
     if (options.json) {
-      reports.push_back(status_to_json(environment, *status));
+      reports.push_back(status_to_json(environment, *status, alone));
     } else {
-      print(render_status(environment, *status));
+      print(render_status(environment, *status, alone));
     }
   }
   if (options.json) print(to_text(json{{"schema", "ssmend-status/1"}, {"status", reports}}));

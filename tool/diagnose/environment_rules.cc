@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "diagnose/context.h"
+#include "diagnose/kernels_alone.h"
 
 namespace ssmend {
 namespace {
@@ -43,38 +44,48 @@ void judge_interpreter(DiagnoseContext& context) {
 
 void judge_kernels_alone(DiagnoseContext& context) {
   const Environment& environment = context.environment();
-  for (const NativeModuleInfo& native : knowledge().native_modules) {
-    if (native.package.empty()) continue;
-    const ModuleState* module = context.importable_module(native.name);
-    if (module == nullptr || module->owner == nullptr ||
-        module->owner->normalized_name != kKernelDistribution ||
-        environment.find_distribution(native.distribution) != nullptr ||
-        !environment.find_module(context.disk, native.package).empty()) {
-      continue;
-    }
+  for (const KernelsAlone& alone : kernels_alone(context.disk, environment)) {
     Finding finding = make_finding("kernels-alone");
-    finding.subject = native.name;
-    finding.subject_path = module->file->path;
-    finding.location.path = context.shown(module->file->path);
-    finding.title = fmt::format("`{}` comes from {} {}; `{}` itself is not installed", native.name,
-                                module->owner->name, module->owner->version, native.package);
-    finding.evidence.push_back({"module", module->file->path});
+    finding.subject = alone.module;
+    finding.subject_path = alone.path;
+    finding.location.path = context.shown(alone.path);
+    finding.title = fmt::format("`{}` comes from {}; `{}` itself is not installed", alone.module,
+                                alone.provider, alone.package);
+    finding.evidence.push_back({"module", alone.path});
     finding.evidence.push_back({"searched", list_some(environment.site_directories, 4)});
     finding.meaning =
         fmt::format("Code that imports {} works; `import {}` is a ModuleNotFoundError.",
-                    native.name, native.package);
-    if (!native.same_functions.empty()) {
+                    alone.module, alone.package);
+    if (!alone.same_functions.empty()) {
       finding.remedies.push_back(
-          {fmt::format("own code takes the same functions from {}", native.same_functions),
+          {fmt::format("own code takes the same functions from {}", alone.same_functions),
            "own code"});
     }
-    finding.details.emplace_back("module", native.name);
-    finding.details.emplace_back("package", native.package);
+    finding.details.emplace_back("module", alone.module);
+    finding.details.emplace_back("package", alone.package);
     context.add(std::move(finding));
   }
 }
 
 }  // namespace
+
+std::vector<KernelsAlone> kernels_alone(const Disk& disk, const Environment& environment) {
+  std::vector<KernelsAlone> found;
+  for (const NativeModuleInfo& native : knowledge().native_modules) {
+    if (native.package.empty()) continue;
+    const NativeFile* file = environment.find_native_module(native.name);
+    if (file == nullptr || file->owner < 0 ||
+        environment.find_distribution(native.distribution) != nullptr ||
+        !environment.find_module(disk, native.package).empty()) {
+      continue;
+    }
+    const Distribution& owner = environment.distributions[static_cast<size_t>(file->owner)];
+    if (owner.normalized_name != kKernelDistribution) continue;
+    found.push_back({native.name, file->path, owner.name + " " + owner.version, native.package,
+                     native.same_functions});
+  }
+  return found;
+}
 
 void judge_environment(DiagnoseContext& context) {
   judge_interpreter(context);
