@@ -19,6 +19,8 @@ import sys
 import unittest
 import zipfile
 
+from kernel_library_image import Image
+
 BUILD, SSM_COMPILE = sys.argv[1], sys.argv[2]
 PAYLOAD = os.path.join(BUILD, "share/ssmend/kernels")
 TREES = sorted(glob.glob(os.path.join(PAYLOAD, "linux_*")))
@@ -26,20 +28,6 @@ HOST = os.path.join(PAYLOAD, "linux_" + platform.machine())
 OLDEST_GLIBC = (2, 27)
 LIMIT_BYTES = 12 << 20
 NEEDED = {"libc.so.6", "libdl.so.2", "libm.so.6"}
-
-
-class Image(ctypes.Structure):
-    _fields_ = [
-        ("unit", ctypes.c_char_p),
-        ("kind", ctypes.c_int32),
-        ("sm", ctypes.c_int32),
-        ("compiler", ctypes.c_int32),
-        ("ptx_isa", ctypes.c_int32),
-        ("local", ctypes.c_int32),
-        ("unused", ctypes.c_int32),
-        ("data", ctypes.c_void_p),
-        ("size_bytes", ctypes.c_uint64),
-    ]
 
 
 def open_library():

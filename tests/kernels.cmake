@@ -15,5 +15,14 @@ if(TARGET ssm_kernels)
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/kernel_library_test.py
             ${CMAKE_BINARY_DIR} $<TARGET_FILE:ssm-compile>)
   set_tests_properties(kernel_library_test PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
+  set(nvrtc "${SSM_NVRTC_11}")
+  if(NOT nvrtc)
+    set(nvrtc "${SSM_NVRTC_13}")
+  endif()
+  add_test(NAME kernels_build_test
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/kernels_build_test.py
+            $<TARGET_FILE:ssmend> $<TARGET_FILE:ssm-compile> ${SSM_DIRECTORY}
+            ${CMAKE_BINARY_DIR}/share/ssmend/kernels ${nvrtc})
+  set_tests_properties(kernels_build_test PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
 endif()
 include(${CMAKE_CURRENT_SOURCE_DIR}/scan.cmake OPTIONAL)

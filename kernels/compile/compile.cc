@@ -13,6 +13,7 @@
 #include <set>
 #include <sstream>
 
+#include "compile/jobs.h"
 #include "core/pack.h"
 #include "ssm_kernels.h"
 
@@ -285,6 +286,38 @@ bool is_architecture(const std::string& name) {
                      [](char c) { return c >= '0' && c <= '9'; });
 }
 
+struct Unit {
+  std::string source_name;
+  std::string name;
+  std::string source;
+  uint64_t hash = 0xcbf29ce484222325u;
+};
+
+std::string read_unit(const CompileRequest& request, const std::string& source_name, Unit* unit,
+                      std::set<std::string>* inputs) {
+  unit->source_name = source_name;
+  unit->name = fs::path(source_name).stem().string();
+  if (unit->name.size() >= kPackUnitBytes) return source_name + ": unit name too long";
+  if (!read_file(fs::path(request.kernels_directory) / source_name, &unit->source)) {
+    return request.kernels_directory + "/" + source_name + ": cannot be read";
+  }
+  std::set<std::string> seen;
+  hash_source(request.kernels_directory, source_name, &seen, &unit->hash);
+  inputs->insert(seen.begin(), seen.end());
+  return "";
+}
+
+JobResult compile_image(const Nvrtc& nvrtc, const CompileRequest& request, const Unit& unit,
+                        const std::string& architecture) {
+  JobResult result;
+  std::string image;
+  result.error =
+      compile_one(nvrtc, request, unit.source_name, unit.source, architecture, &image, &result.log);
+  if (!result.error.empty()) return result;
+  append_record(unit.name, architecture, nvrtc.release, unit.hash, image, &result.output);
+  return result;
+}
+
 }  // namespace
 
 CompileReport compile_images(const CompileRequest& request) {
@@ -293,36 +326,37 @@ CompileReport compile_images(const CompileRequest& request) {
   Nvrtc nvrtc;
   if (!open_nvrtc(request.nvrtc_path, &nvrtc, &report.error)) return report;
   report.compiler = nvrtc.release;
-  std::string pack;
-  std::set<std::string> inputs;
-  for (const std::string& name : request.sources) {
-    std::string source;
-    if (!read_file(fs::path(request.kernels_directory) / name, &source)) {
-      report.error = request.kernels_directory + "/" + name + ": cannot be read";
+  for (const std::string& architecture : request.architectures) {
+    if (!is_architecture(architecture)) {
+      report.error = architecture + ": not an architecture, expected sm_NN or compute_NN";
       return report;
-    }
-    uint64_t hash = 0xcbf29ce484222325u;
-    std::set<std::string> seen;
-    hash_source(request.kernels_directory, name, &seen, &hash);
-    inputs.insert(seen.begin(), seen.end());
-    const std::string unit = fs::path(name).stem().string();
-    if (unit.size() >= kPackUnitBytes) {
-      report.error = name + ": unit name too long";
-      return report;
-    }
-    for (const std::string& architecture : request.architectures) {
-      if (!is_architecture(architecture)) {
-        report.error = architecture + ": not an architecture, expected sm_NN or compute_NN";
-        return report;
-      }
-      std::string image;
-      report.error = compile_one(nvrtc, request, name, source, architecture, &image, &report.log);
-      if (!report.error.empty()) return report;
-      append_record(unit, architecture, nvrtc.release, hash, image, &pack);
-      ++report.images;
     }
   }
-  report.error = write_file(request.output_path, pack);
+  std::vector<Unit> units;
+  std::set<std::string> inputs;
+  for (const std::string& name : request.sources) {
+    Unit unit;
+    report.error = read_unit(request, name, &unit, &inputs);
+    if (!report.error.empty()) return report;
+    units.push_back(std::move(unit));
+  }
+  const size_t each = request.architectures.size();
+  const std::vector<JobResult> results = run_jobs(units.size() * each, [&](size_t index) {
+    return compile_image(nvrtc, request, units[index / each], request.architectures[index % each]);
+  });
+  std::string pack;
+  for (const JobResult& result : results) {
+    report.log += result.log;
+    if (report.error.empty()) report.error = result.error;
+    pack += result.output;
+  }
+  if (!report.error.empty()) return report;
+  report.images = static_cast<int>(results.size());
+  if (request.output_path.empty()) {
+    report.pack = std::move(pack);
+  } else {
+    report.error = write_file(request.output_path, pack);
+  }
   if (report.error.empty() && !request.depfile_path.empty()) {
     std::string rule = request.output_path + ":";
     for (const std::string& input : inputs) rule += " " + request.kernels_directory + "/" + input;

@@ -16,7 +16,7 @@ struct CompileRequest {
   std::vector<std::string> sources;        // "conv1d/conv1d_forward.cu", relative to the above
   std::vector<std::string> architectures;  // "sm_87" gives a cubin, "compute_87" PTX
   std::vector<std::string> definitions;    // "NAME=value", for experiments
-  std::string output_path;
+  std::string output_path;                 // empty: the pack is only given back
   std::string depfile_path;  // for make and ninja: what the output was made from; empty for none
 };
 
@@ -24,6 +24,7 @@ struct CompileReport {
   int compiler = 0;  // 11080
   int images = 0;
   double seconds = 0;
+  std::string pack;   // with an empty output_path
   std::string log;    // the compiler's words, also where all went well
   std::string error;  // empty where it did: subject first, then value and rule
 };

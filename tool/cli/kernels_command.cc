@@ -6,12 +6,29 @@
 #include <tuple>
 
 #include "base/text.h"
-#include "cli/command.h"
+#include "cli/kernels_build.h"
 #include "cli/plan_text.h"
 #include "cli/repair_session.h"
 #include "core/choose.h"
 
 namespace ssmend {
+
+int parse_gpu(std::string text) {
+  if (text.rfind("sm_", 0) == 0) text = text.substr(3);
+  std::erase(text, '.');
+  return is_all_digits(text) && text.size() <= 3 ? std::stoi(text) : 0;
+}
+
+int parse_cuda_version(const std::string& text) {
+  const std::vector<std::string> parts = split(text, '.');
+  if (parts.empty() || parts.size() > 2) return -1;
+  for (const std::string& part : parts) {
+    if (!is_all_digits(part) || part.size() > 3) return -1;
+  }
+  const int minor = parts.size() == 2 ? std::stoi(parts[1]) : 0;
+  return std::stoi(parts[0]) * 1000 + minor * 10;
+}
+
 namespace {
 
 using nlohmann::json;
@@ -85,24 +102,6 @@ int run_list(const KernelsOptions& options) {
 }
 
 // --- which ---
-
-// "sm_87", "87" or "8.7"; 0 where it is none of these.
-int parse_gpu(std::string text) {
-  if (text.rfind("sm_", 0) == 0) text = text.substr(3);
-  std::erase(text, '.');
-  return is_all_digits(text) && text.size() <= 3 ? std::stoi(text) : 0;
-}
-
-// A CUDA version as the driver counts, "12.6" -> 12060; -1 where the text is no such thing.
-int parse_cuda_version(const std::string& text) {
-  const std::vector<std::string> parts = split(text, '.');
-  if (parts.empty() || parts.size() > 2) return -1;
-  for (const std::string& part : parts) {
-    if (!is_all_digits(part) || part.size() > 3) return -1;
-  }
-  const int minor = parts.size() == 2 ? std::stoi(parts[1]) : 0;
-  return std::stoi(parts[0]) * 1000 + minor * 10;
-}
 
 struct ImageChoice {
   std::string unit;
@@ -284,6 +283,7 @@ void add_kernels_command(CLI::App& app, Selected& selected) {
   install->add_flag("-y,--yes", options->yes, "without asking");
   install->add_flag("--dry-run", options->dry_run, "show the plan, change nothing");
 
+  add_kernels_build(*command, selected);
   list->callback([options, &selected] { selected.run = [options] { return run_list(*options); }; });
   which->callback(
       [options, &selected] { selected.run = [options] { return run_which(*options); }; });
