@@ -33,10 +33,10 @@ Result<std::vector<CheckScript>> load_check_scripts(const Disk& disk, const std:
 std::vector<std::string> component_names(const std::vector<CheckScript>& scripts);
 
 struct PackageCheckRequest {
-  std::vector<std::string> components;  // empty: all of them
+  std::vector<std::string> components;           // empty: all of them
   std::map<std::string, std::string> checkouts;  // folders by the option's name: --yolo, --vmamba
-  std::string device = "cuda";          // torch device type; "cpu" for a binary made for the CPU
-  double timeout_seconds = 0;           // of one script; 0: the table's
+  std::string device = "cuda";  // torch device type; "cpu" for a binary made for the CPU
+  double timeout_seconds = 0;   // of one script; 0: the table's
   // Told of every step before it runs; may be empty.
   std::function<void(const std::string& component, const std::string& step)> on_step;
 };
