@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "repair/transaction.h"
 #include "verify/native_check.h"
 
 namespace ssmend {
@@ -47,6 +48,23 @@ std::vector<std::string> device_lines(const NativeGpu& gpu, const std::string& l
   return lines;
 }
 
+// Where a wrong number of the packages leads: apart from the kernels, and back.
+std::vector<std::string> package_remedies(const Disk& disk, const Environment& environment) {
+  std::vector<std::string> remedies = {
+      "`ssmend verify --native` tells the kernel library and the packages apart"};
+  const Result<StatusReport> status = read_status(disk, scope_of(disk, environment));
+  if (!status.ok() || status->repairs.empty()) {
+    remedies.push_back(
+        "nothing of ssmend is applied here: the packages are as they were installed");
+    return remedies;
+  }
+  size_t files = 0;
+  for (const StatusReport::Repair& repair : status->repairs) files += repair.files.size();
+  remedies.push_back(fmt::format("`ssmend undo --python {}` takes back what was applied, {}",
+                                 printable(environment.prefix), count_of(files, "file")));
+  return remedies;
+}
+
 }  // namespace
 
 std::string installed_kernel_library(const Disk& disk,
@@ -69,7 +87,8 @@ std::string kernel_library(const Disk& disk, const std::vector<Environment>& env
   return open_system_disk()->exists(path) ? path : "";
 }
 
-void add_native_check(const std::string& library, Verification& verification) {
+void add_native_check(const std::string& library, const std::string& operation,
+                      Verification& verification) {
   if (library.empty()) {
     NativeReport none;
     none.state = NativeReport::State::kNoLibrary;
@@ -77,7 +96,7 @@ void add_native_check(const std::string& library, Verification& verification) {
     verification.outcomes.push_back(native_not_checked(none));
     return;
   }
-  const NativeReport report = run_native_check(library);
+  const NativeReport report = run_native_check(library, operation);
   if (report.state != NativeReport::State::kChecked) {
     verification.outcomes.push_back(native_not_checked(report));
     return;
@@ -113,6 +132,9 @@ Result<void> add_package_checks(PackageCheckRequest request, const Disk& disk,
   for (const Environment& environment : environments) {
     verification.environment = environment.prefix;
     std::vector<CheckOutcome> more = check_packages(*process, disk, environment, *scripts, request);
+    for (CheckOutcome& outcome : more) {
+      if (outcome.state == State::kWrong) outcome.remedies = package_remedies(disk, environment);
+    }
     verification.outcomes.insert(verification.outcomes.end(), more.begin(), more.end());
   }
   if (request.on_step) print_progress("\r\x1b[K");

@@ -19,7 +19,9 @@ std::string installed_kernel_library(const Disk& disk,
 std::string kernel_library(const Disk& disk, const std::vector<Environment>& environments);
 
 // The library on the GPU; where there is no GPU or no library, one outcome that says so.
-void add_native_check(const std::string& library, Verification& verification);
+// `operation`: only this one; empty: all.
+void add_native_check(const std::string& library, const std::string& operation,
+                      Verification& verification);
 
 // The packages through the target's Python. An unknown component is an error with the known ones.
 Result<void> add_package_checks(PackageCheckRequest request, const Disk& disk,

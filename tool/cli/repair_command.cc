@@ -247,7 +247,7 @@ class Repair {
     const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
     Verification verification;
     const std::string library = installed_kernel_library(disk_, {environment});
-    if (!library.empty()) add_native_check(library, verification);
+    if (!library.empty()) add_native_check(library, "", verification);
     PackageCheckRequest request;
     request.components = recipe_.checks;
     const bool show_progress = probe_terminal().error_is_terminal && !options_.json;

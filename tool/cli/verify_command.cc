@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "base/text.h"
@@ -6,6 +8,9 @@
 #include "report/verification.h"
 #include "verify/native_check.h"
 #include "verify/packages.h"
+#ifdef SSMEND_INJECT
+#include "verify/inject.h"
+#endif
 
 namespace ssmend {
 namespace {
@@ -14,7 +19,9 @@ struct VerifyOptions {
   TargetOptions target;
   PackageCheckRequest packages;
   std::string library;
+  std::string operation;
   bool native = false;
+  bool inject = false;
   bool require_gpu = false;
   bool json = false;
   bool junit = false;
@@ -24,7 +31,30 @@ struct VerifyOptions {
 using Clock = std::chrono::steady_clock;
 using State = CheckOutcome::State;
 
+#ifdef SSMEND_INJECT
+Result<Verification> plant_faults(const VerifyOptions& options) {
+  Verification verification;
+  const Result<std::string> directory = data_directory("inject");
+  if (!directory.ok()) return directory.error();
+  const std::unique_ptr<Disk> disk = open_system_disk();
+  const Result<std::vector<PlantedFault>> faults = load_faults(*disk, *directory);
+  if (!faults.ok()) return faults.error();
+  // The faults are built with the library that comes with this ssmend, and for it.
+  const std::string library = options.library.empty() ? kernel_library(*disk, {}) : options.library;
+  if (library.empty()) return Error("no kernel library comes with this ssmend");
+  verification.outcomes = check_faults("/proc/self/exe", library, *faults);
+  size_t found = count_outcomes(verification.outcomes, State::kOk);
+  if (found != 0) --found;  // the control
+  verification.device = {"Library " + library,
+                         fmt::format("{} of {} planted faults were found", found, faults->size())};
+  return verification;
+}
+#endif
+
 Result<Verification> verify(const VerifyOptions& options) {
+#ifdef SSMEND_INJECT
+  if (options.inject) return plant_faults(options);
+#endif
   Verification verification;
   Result<Target> target = open_target(options.target);
   const bool named = !options.target.python.empty() || !options.target.site_packages.empty() ||
@@ -40,7 +70,7 @@ Result<Verification> verify(const VerifyOptions& options) {
       library = target.ok() ? kernel_library(*target->disk, target->environments)
                             : kernel_library(*own_disk, {});
     }
-    add_native_check(library, verification);
+    add_native_check(library, options.operation, verification);
   }
   if (!options.native) {
     const bool show_progress = probe_terminal().error_is_terminal && !options.quiet;
@@ -96,6 +126,18 @@ void add_verify_command(CLI::App& app, Selected& selected) {
   add_target_options(*command, options->target);
   CLI::Option* native = command->add_flag(
       "--native", options->native, "only the kernel library itself, on the GPU, without Python");
+#ifdef SSMEND_INJECT
+  command
+      ->add_flag("--inject", options->inject,
+                 "plant wrong kernels and say for each whether the native check finds it")
+      ->excludes(native);
+#endif
+  command
+      ->add_option("--operation", options->operation,
+                   "with --native: only this one (conv1d fwd, conv1d bwd, conv1d update, scan fwd, "
+                   "scan bwd, scan update)")
+      ->check(CLI::IsMember(native_operations()))
+      ->needs(native);
   command->add_option("--library", options->library, "this libssm_kernels.so")
       ->check(CLI::ExistingFile);
   command

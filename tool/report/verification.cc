@@ -73,11 +73,9 @@ std::string wrong_block(const CheckOutcome& outcome, const TextStyle& style) {
                 style);
   text += field("wrong too", outcome.wrong_parts.size() > 1 ? join(outcome.wrong_parts, ", ") : "",
                 style);
-  const bool native = outcome.component == "native";
-  text += native ? "help: `ssmend kernels which` says which image ran and what else there is to "
-                   "try\n"
-                 : "help: `ssmend verify --native` tells the kernel library and the packages "
-                   "apart;\n      `ssmend undo` takes back what a repair changed\n";
+  for (const std::string& remedy : outcome.remedies) {
+    text += "help: " + fold(shown(remedy, style), style.columns, 6, 6) + "\n";
+  }
   return text + "more: `ssmend explain wrong-result`\n";
 }
 
@@ -125,6 +123,7 @@ Json outcome_json(const CheckOutcome& outcome) {
     json["bad_elements"] = outcome.bad_elements;
     json["all_elements"] = outcome.all_elements;
     json["wrong_parts"] = outcome.wrong_parts;
+    json["remedies"] = outcome.remedies;
   }
   return json;
 }

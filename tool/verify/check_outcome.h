@@ -35,6 +35,7 @@ struct CheckOutcome {
   uint64_t bad_elements = 0;
   uint64_t all_elements = 0;
   std::vector<std::string> wrong_parts;
+  std::vector<std::string> remedies;  // what to try, one sentence each
 };
 
 const char* check_state_name(CheckOutcome::State state);  // "ok", "wrong", "failed", "not-checked"

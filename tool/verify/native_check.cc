@@ -1,5 +1,6 @@
 #include "verify/native_check.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -39,10 +40,55 @@ NativeResult run_case(NativeSession& session, const NativeCase& native_case) {
   if (comparison.seconds() > 0) result.bytes_per_second = comparison.bytes() / comparison.seconds();
   session.clear_error();
   session.release_tensors();
+  if (outcome.state == CheckOutcome::State::kWrong) {
+    outcome.remedies = native_remedies(session.gpu(), native_case.name);
+  }
   return result;
 }
 
+// The units that serve an operation have its name in theirs.
+bool serves(const std::string& unit, const std::string& operation) {
+  if (operation == "conv1d fwd") return unit == "conv1d_forward";
+  if (operation == "conv1d bwd") return unit.rfind("conv1d_backward", 0) == 0;
+  if (operation == "conv1d update") return unit == "conv1d_update";
+  if (operation == "scan update") return unit == "scan_update";
+  // The backward pass runs the forward recurrence first.
+  if (operation == "scan bwd") return unit.rfind("scan_", 0) == 0 && unit != "scan_update";
+  return unit == "scan_rows" || unit == "scan_split" || unit == "scan_complex";
+}
+
 }  // namespace
+
+std::vector<std::string> native_operations() {
+  return {"conv1d fwd", "conv1d bwd", "conv1d update", "scan fwd", "scan bwd", "scan update"};
+}
+
+std::vector<std::string> native_remedies(const NativeGpu& gpu, const std::string& operation) {
+  std::vector<std::string> remedies;
+  std::vector<std::string> others;
+  bool local = false;
+  for (const NativeImage& image : gpu.images) {
+    if (!serves(image.unit, operation)) continue;
+    local = local || image.local;
+    for (const std::string& other : image.others) {
+      if (std::find(others.begin(), others.end(), other) == others.end()) others.push_back(other);
+    }
+  }
+  if (local) {
+    remedies.push_back(
+        "the image that ran was built on this machine: move local_images.pack beside the library "
+        "away, or build it again with `ssmend kernels build`");
+  }
+  for (const std::string& other : others) {
+    remedies.push_back(fmt::format(
+        "`SSM_KERNELS_IMAGE={} ssmend verify --native --operation \"{}\"` tries another "
+        "image; where that one is right, the variable serves the packages too",
+        other, operation));
+  }
+  if (others.empty()) remedies.push_back("this library has no other image that this GPU runs");
+  remedies.push_back("`ssmend undo` takes back an installed kernel library");
+  return remedies;
+}
 
 void NativeComparison::compare(const std::string& part, const std::vector<double>& got,
                                const std::vector<double>& expected,
@@ -96,7 +142,7 @@ std::vector<double> random_values(std::mt19937* generator, int64_t count, int dt
   return rounded_to(dtype, std::move(values));
 }
 
-NativeReport run_native_check(const std::string& library_path) {
+NativeReport run_native_check(const std::string& library_path, const std::string& operation) {
   NativeReport report;
   NativeSession::Opened opened = NativeSession::Opened::kNoGpu;
   const std::unique_ptr<NativeSession> session =
@@ -108,11 +154,11 @@ NativeReport run_native_check(const std::string& library_path) {
   }
   report.state = NativeReport::State::kChecked;
   report.gpu = session->gpu();
-  for (const NativeCase& native_case : conv1d_native_cases()) {
-    report.results.push_back(run_case(*session, native_case));
-  }
-  for (const NativeCase& native_case : scan_native_cases()) {
-    report.results.push_back(run_case(*session, native_case));
+  for (const auto& cases : {conv1d_native_cases(), scan_native_cases()}) {
+    for (const NativeCase& native_case : cases) {
+      if (!operation.empty() && native_case.name != operation) continue;
+      report.results.push_back(run_case(*session, native_case));
+    }
   }
   return report;
 }

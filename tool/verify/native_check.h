@@ -72,7 +72,13 @@ std::vector<double> random_values(std::mt19937* generator, int64_t count, int dt
 std::vector<NativeCase> conv1d_native_cases();
 std::vector<NativeCase> scan_native_cases();  // native_scan.cc
 
-// `library_path` is the libssm_kernels.so to check.
-NativeReport run_native_check(const std::string& library_path);
+// The names that cases have: "conv1d fwd", "scan update", ...
+std::vector<std::string> native_operations();
+
+// What to try where an operation gave wrong numbers: which image ran, and what else the GPU runs.
+std::vector<std::string> native_remedies(const NativeGpu& gpu, const std::string& operation);
+
+// `library_path` is the libssm_kernels.so to check; `operation`: only this one, empty: all.
+NativeReport run_native_check(const std::string& library_path, const std::string& operation);
 
 }  // namespace ssmend

@@ -3,13 +3,16 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "fmt/format.h"
+#include "verify/native_values.h"
 
 namespace ssmend {
 namespace {
+
+constexpr const char* kForcedImage = "SSM_KERNELS_IMAGE";
 
 // The driver calls used here, by their published names and ABI.
 struct Cuda {
@@ -58,78 +61,6 @@ bool find_calls(void* library, Cuda* cuda) {
     if (*call.slot == nullptr) return false;
   }
   return true;
-}
-
-size_t element_bytes(int dtype) {
-  return dtype == SSM_COMPLEX64 ? 8 : dtype == SSM_FLOAT16 || dtype == SSM_BFLOAT16 ? 2 : 4;
-}
-
-// IEEE binary16 from the nearest float: ties to even, overflow to infinity.
-uint16_t half_bits(float value) {
-  uint32_t bits = 0;
-  memcpy(&bits, &value, 4);
-  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-  if (std::isnan(value)) return sign | 0x7e00;
-  const double magnitude = std::fabs(static_cast<double>(value));
-  if (magnitude >= 65520.0) return sign | 0x7c00;
-  if (magnitude < std::ldexp(1.0, -14)) {
-    return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(magnitude, 24)));
-  }
-  int exponent = 0;
-  const double fraction = std::frexp(magnitude, &exponent);  // in [0.5, 1)
-  const auto mantissa = static_cast<uint32_t>(std::nearbyint(std::ldexp(fraction, 11)));  // <= 2048
-  // A mantissa that rounds up to 2048 carries into the exponent by the addition.
-  return sign |
-         static_cast<uint16_t>((static_cast<uint32_t>(exponent + 14) << 10) + mantissa - 1024);
-}
-
-double half_value(uint16_t bits) {
-  const double sign = (bits & 0x8000) != 0 ? -1.0 : 1.0;
-  const int exponent = bits >> 10 & 31;
-  const int mantissa = bits & 1023;
-  if (exponent == 31) return mantissa == 0 ? sign * INFINITY : NAN;
-  if (exponent == 0) return sign * std::ldexp(mantissa, -24);
-  return sign * std::ldexp(1024 + mantissa, exponent - 25);
-}
-
-uint16_t bfloat_bits(float value) {
-  uint32_t bits = 0;
-  memcpy(&bits, &value, 4);
-  if (std::isnan(value)) return 0x7fc0;
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-void put(int dtype, double value, unsigned char* to) {
-  const auto single = static_cast<float>(value);
-  if (dtype == SSM_INT32) {
-    const auto integer = static_cast<int32_t>(value);
-    memcpy(to, &integer, 4);
-  } else if (dtype == SSM_FLOAT16 || dtype == SSM_BFLOAT16) {
-    const uint16_t bits = dtype == SSM_FLOAT16 ? half_bits(single) : bfloat_bits(single);
-    memcpy(to, &bits, 2);
-  } else {
-    memcpy(to, &single, 4);
-  }
-}
-
-double get(int dtype, const unsigned char* from) {
-  if (dtype == SSM_INT32) {
-    int32_t integer = 0;
-    memcpy(&integer, from, 4);
-    return integer;
-  }
-  if (dtype == SSM_FLOAT16 || dtype == SSM_BFLOAT16) {
-    uint16_t bits = 0;
-    memcpy(&bits, from, 2);
-    if (dtype == SSM_FLOAT16) return half_value(bits);
-    const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-    float single = 0;
-    memcpy(&single, &wide, 4);
-    return single;
-  }
-  float single = 0;
-  memcpy(&single, from, 4);
-  return single;
 }
 
 // Calls visit(flat index in the order of the sizes, offset in elements) for every element.
@@ -203,7 +134,7 @@ class DriverSession : public NativeSession {
     std::vector<unsigned char> bytes(bytes_of(tensor));
     for_each_element(tensor, [&](size_t flat, size_t offset) {
       for (size_t part = 0; part < parts; ++part) {
-        put(dtype, values[flat * parts + part], &bytes[offset * width + part * 4]);
+        put_value(dtype, values[flat * parts + part], &bytes[offset * width + part * 4]);
       }
     });
     call("cuMemcpyHtoD", cuda_.to_device(address(tensor), bytes.data(), bytes.size()));
@@ -237,7 +168,7 @@ class DriverSession : public NativeSession {
     std::vector<double> values(parts * element_count(tensor));
     for_each_element(tensor, [&](size_t flat, size_t offset) {
       for (size_t part = 0; part < parts; ++part) {
-        values[flat * parts + part] = get(tensor.dtype, &bytes[offset * width + part * 4]);
+        values[flat * parts + part] = get_value(tensor.dtype, &bytes[offset * width + part * 4]);
       }
     });
     return values;
@@ -331,16 +262,45 @@ class DriverSession : public NativeSession {
     auto info = reinterpret_cast<decltype(&ssm_image_info)>(function("ssm_image_info"));
     auto choose = reinterpret_cast<decltype(&ssm_choose_image)>(function("ssm_choose_image"));
     if (!error_.empty()) return;
+    std::vector<ssm_image> images;
     for (int i = 0; i < count(); ++i) {
       ssm_image image;
-      if (info(i, &image) != SSM_OK) continue;
+      if (info(i, &image) == SSM_OK) images.push_back(image);
+    }
+    for (const ssm_image& image : images) {
       const auto known = [&](const NativeImage& entry) { return entry.unit == image.unit; };
       if (std::any_of(gpu_.images.begin(), gpu_.images.end(), known)) continue;
+      NativeImage entry;
+      entry.unit = image.unit;
       int32_t index = 0;
       char reason[512] = "";
+      entry.found =
+          choose(image.unit, gpu_.sm, gpu_.driver_version, &index, reason, sizeof reason) == SSM_OK;
+      entry.reason = reason;
+      ssm_image chosen = {};
+      if (entry.found && info(index, &chosen) == SSM_OK) entry.local = chosen.local != 0;
+      if (getenv(kForcedImage) == nullptr) {
+        find_others(images, image.unit, chosen, choose, &entry.others);
+      }
+      gpu_.images.push_back(std::move(entry));
+    }
+  }
+
+  // Asks the library itself, with each name that one of its images has.
+  void find_others(const std::vector<ssm_image>& images, const std::string& unit,
+                   const ssm_image& chosen, decltype(&ssm_choose_image) choose,
+                   std::vector<std::string>* others) const {
+    for (const ssm_image& image : images) {
+      if (image.unit != unit || (image.kind == chosen.kind && image.sm == chosen.sm)) continue;
+      const std::string name =
+          fmt::format("{}_{}", image.kind == SSM_PTX ? "compute" : "sm", image.sm);
+      int32_t index = 0;
+      char reason[512];
+      ::setenv(kForcedImage, name.c_str(), 1);
       const ssm_status status =
-          choose(image.unit, gpu_.sm, gpu_.driver_version, &index, reason, sizeof reason);
-      gpu_.images.push_back(NativeImage{image.unit, reason, status == SSM_OK});
+          choose(unit.c_str(), gpu_.sm, gpu_.driver_version, &index, reason, sizeof reason);
+      ::unsetenv(kForcedImage);
+      if (status == SSM_OK) others->push_back(name);
     }
   }
 
@@ -355,19 +315,6 @@ class DriverSession : public NativeSession {
 };
 
 }  // namespace
-
-std::vector<double> rounded_to(int dtype, std::vector<double> values) {
-  unsigned char bytes[8];
-  for (double& value : values) {
-    put(dtype, value, bytes);
-    value = get(dtype, bytes);
-  }
-  return values;
-}
-
-const char* native_dtype_name(int dtype) {
-  return dtype == SSM_FLOAT16 ? "float16" : dtype == SSM_BFLOAT16 ? "bfloat16" : "float32";
-}
 
 std::unique_ptr<NativeSession> NativeSession::open(const std::string& library_path, Opened* opened,
                                                    std::string* reason) {

@@ -13,18 +13,16 @@
 #include <vector>
 
 #include "ssm_kernels.h"
+#include "verify/native_values.h"
 
 namespace ssmend {
-
-// One of float32, float16, bfloat16 (an ssm_dtype) applied to each value: what the kernels will
-// see.
-std::vector<double> rounded_to(int dtype, std::vector<double> values);
-const char* native_dtype_name(int dtype);
 
 struct NativeImage {
   std::string unit;
   std::string reason;  // the image chosen for this GPU and why, or why there is none
   bool found = false;
+  bool local = false;               // of local_images.pack, built on this machine
+  std::vector<std::string> others;  // what else this GPU runs: "compute_87", for SSM_KERNELS_IMAGE
 };
 
 struct NativeGpu {
