@@ -89,7 +89,7 @@ TEST_F(Wheel, comes_before_what_is_installed) {
   make_zip(tree_.at("x.whl"),
            "z.writestr('pkg-2.0.dist-info/METADATA', 'Name: pkg\\nVersion: 2.0\\n')\n"
            "z.writestr('pkg-2.0.dist-info/RECORD', 'pkg/_n.abi3.so,,\\n')\n"
-           "z.writestr('pkg/_n.abi3.so', '')\n");
+           "z.writestr('pkg-2.0.data/platlib/pkg/_n.abi3.so', '')\n");
   const Result<UnpackedWheel> wheel = unpack_wheel(tree_.at("x.whl"), tree_.at("out/in"));
   ASSERT_TRUE(wheel.ok());
   Environment installed;

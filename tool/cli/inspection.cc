@@ -64,8 +64,8 @@ Result<std::vector<Inspection>> inspect_environments(const TargetOptions& option
 }
 
 Result<std::vector<Inspection>> inspect_wheel(const TargetOptions& options,
-                                              const std::string& wheel_path,
-                                              const std::string& gpu) {
+                                              const std::string& wheel_path, const std::string& gpu,
+                                              std::vector<std::vector<WheelModule>>* modules) {
   if (!options.root.empty()) {
     return Error("a wheel is judged against an environment of this system, not under --root");
   }
@@ -83,6 +83,7 @@ Result<std::vector<Inspection>> inspect_wheel(const TargetOptions& options,
     Inspection inspection = diagnose(
         *target->disk, with_wheel(*target->disk, std::move(environment), *wheel, wheel_path),
         diagnose_options);
+    modules->push_back(list_wheel_modules(*target->disk, inspection, wheel->directory));
     std::vector<Finding>& findings = inspection.findings;
     findings.erase(std::remove_if(findings.begin(), findings.end(),
                                   [&](const Finding& finding) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "diagnose/wheel_modules.h"
 
 namespace ssmend {
 
@@ -13,9 +14,10 @@ Result<std::vector<Inspection>> inspect_environments(const TargetOptions& option
                                                      const std::string& gpu, bool show_progress);
 
 // The environment as it would be with a wheel installed into it; findings about the wheel's files
-// and packages alone, and about the torch they need. Nothing stays behind.
+// and packages alone, and about the torch they need. `modules` gets the answers by extension, one
+// list an environment. Nothing stays behind.
 Result<std::vector<Inspection>> inspect_wheel(const TargetOptions& options,
-                                              const std::string& wheel_path,
-                                              const std::string& gpu);
+                                              const std::string& wheel_path, const std::string& gpu,
+                                              std::vector<std::vector<WheelModule>>* modules);
 
 }  // namespace ssmend

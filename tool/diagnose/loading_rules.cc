@@ -114,6 +114,8 @@ void judge_load_order(DiagnoseContext& context, const ModuleState& module) {
     finding.remedies.push_back({"`import torch` first", ""});
     finding.details.emplace_back("soname", missing.name);
     finding.details.emplace_back("provider", provider);
+    finding.details.emplace_back("after_torch",
+                                 module.after_torch->loads ? "loads" : module.after_torch->reason);
     context.add(std::move(finding));
     return;  // the other names of torch come from the same place
   }

@@ -66,6 +66,15 @@ std::string safe_name(const char* raw) {
   return normal == "." ? std::string() : normal;
 }
 
+// Where an installer puts it: what lies in NAME.data/platlib goes to the import directory itself.
+std::string installed_name(const std::string& name) {
+  for (const std::string_view middle : {".data/platlib/", ".data/purelib/"}) {
+    const size_t at = name.find(middle);
+    if (at != std::string::npos && name.find('/') == at + 5) return name.substr(at + middle.size());
+  }
+  return name;
+}
+
 // Folders are ours alone: nothing in the archive can put a link in the way.
 bool make_folders(const std::string& folder, const std::string& name) {
   for (size_t slash = name.find('/'); slash != std::string::npos;
@@ -135,7 +144,7 @@ Result<UnpackedWheel> unpack_wheel(const std::string& wheel_path, const std::str
     if (status == ARCHIVE_EOF) break;
     if (status < ARCHIVE_WARN) return fail();
     const char* raw = archive_entry_pathname(entry);
-    const std::string name = safe_name(raw);
+    const std::string name = installed_name(safe_name(raw));
     const std::string shown = printable(raw == nullptr ? "" : raw);
     if (name.empty()) {
       wheel.problems.push_back("entry climbs out of the archive: " + shown);
