@@ -52,7 +52,9 @@ class Json(unittest.TestCase):
             content = json.loads(path.read_text())
             validator = jsonschema.validators.validator_for(content)
             validator.check_schema(content)
-            cls.schemas[content["properties"]["schema"]["const"]] = validator(content)
+            # A schema of one object or a list of them has the object among its definitions.
+            shape = content.get("properties") or content["definitions"]["module"]["properties"]
+            cls.schemas[shape["schema"]["const"]] = validator(content)
 
     @classmethod
     def tearDownClass(cls):
