@@ -43,10 +43,13 @@ Result<Verification> plant_faults(const VerifyOptions& options) {
   const std::string library = options.library.empty() ? kernel_library(*disk, {}) : options.library;
   if (library.empty()) return Error("no kernel library comes with this ssmend");
   verification.outcomes = check_faults("/proc/self/exe", library, *faults);
-  size_t found = count_outcomes(verification.outcomes, State::kOk);
-  if (found != 0) --found;  // the control
-  verification.device = {"Library " + library,
-                         fmt::format("{} of {} planted faults were found", found, faults->size())};
+  // Without the control, which comes first and is alone where it is not right.
+  const size_t found = count_outcomes(verification.outcomes, State::kOk) - 1;
+  const bool planted = verification.outcomes.size() > 1;
+  verification.device = {
+      "Library " + library,
+      planted ? fmt::format("{} of {} planted faults were found", found, faults->size())
+              : "No fault was planted: the library as it is was not found right"};
   return verification;
 }
 #endif
