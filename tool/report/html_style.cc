@@ -45,6 +45,7 @@ ol.evidence .label{color:var(--soft)}
 .scroll{overflow-x:auto;max-width:100%;border:1px solid var(--line);border-radius:6px;
 background:var(--ground);margin:.3rem 0}
 table{border-collapse:collapse;width:100%;font-size:.88rem}
+td:nth-child(2){min-width:11em}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-top:1px solid var(--line)}
 th{font-size:.78rem;color:var(--soft);font-weight:600;border-top:0;white-space:nowrap}
 td.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
