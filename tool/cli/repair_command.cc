@@ -176,6 +176,13 @@ class Repair {
         say(render_finding(finding, style_) + "\n");
       }
     }
+    if (inspection.environment.kind == EnvironmentKind::kBareDirectory &&
+        inspection.environment.python.executable.empty() && !disk_.is_mounted_root()) {
+      ++errors;
+      say("error: " + printable(environment_.name_for_people) +
+          ": no interpreter beside it, so its native modules are not judged; name the "
+          "environment with --python\n");
+    }
     if (errors != 0) say(recipe_text);
     say(errors == 0 ? "Nothing to repair\n" : "Nothing that ssmend can repair here\n");
     say(summary_line({inspection}));

@@ -15,11 +15,14 @@ constexpr std::string_view kKernelDistribution = "ssm-kernels";
 
 void judge_interpreter(DiagnoseContext& context) {
   const Environment& environment = context.environment();
-  if (!environment.python.executable.empty()) return;
+  // A folder of packages has no interpreter of its own; that is said among what is not checked.
+  if (!environment.python.executable.empty() ||
+      environment.kind == EnvironmentKind::kBareDirectory) {
+    return;
+  }
   Finding finding = make_finding("interpreter-missing");
-  // A folder of packages has none of its own, and a layer of an image can lack what is below it.
+  // A layer of an image can lack what is below it.
   if (context.disk.is_mounted_root()) finding.severity = Severity::kWarning;
-  if (environment.kind == EnvironmentKind::kBareDirectory) finding.severity = Severity::kNote;
   finding.subject = "python";
   finding.location.path = environment.prefix;
   finding.title = fmt::format("no interpreter in `{}`", environment.name_for_people);
@@ -34,9 +37,6 @@ void judge_interpreter(DiagnoseContext& context) {
                                                  (missing       ? ", which does not exist"
                                                   : !there.ok() ? ": " + there.error().message
                                                                 : ", which is no program")});
-  }
-  if (environment.kind == EnvironmentKind::kBareDirectory) {
-    finding.meaning = "What native modules would get from the interpreter is not judged.";
   }
   finding.details.emplace_back("path", environment.prefix);
   context.add(std::move(finding));

@@ -126,12 +126,11 @@ void describe_module(const DiagnoseContext& context, const ModuleState& module, 
   if (!module.ours && finding->severity == Severity::kError) {
     finding->severity = Severity::kWarning;
   }
-  if (!module.shadowed) return;
+  const NativeFile* first = context.environment().find_native_module(module.name);
+  if (!module.shadowed || first == nullptr || first->path == module.file->path) return;
   // Nothing imports it as long as the other one is there.
   finding->severity = Severity::kNote;
-  if (const NativeFile* first = context.environment().find_native_module(module.name)) {
-    finding->evidence.push_back({"not used", first->path + " comes first under this name"});
-  }
+  finding->evidence.push_back({"not used", first->path + " comes first under this name"});
 }
 
 std::string list_some(const std::vector<std::string>& names, size_t limit) {
