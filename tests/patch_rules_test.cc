@@ -164,5 +164,31 @@ TEST(PatchRules, cpp_functions_are_supplied_for_packages_without_them) {
             "not-needed: causal_conv1d/cpp_functions.py is there");
 }
 
+TEST(PatchRules, a_contract_stands_for_the_files_of_its_releases) {
+  const std::string text =
+      "try:\n    from causal_conv1d import causal_conv1d_fn\n"
+      "    from causal_conv1d.cpp_functions import causal_conv1d_fwd_function, "
+      "causal_conv1d_bwd_function\n"
+      "except ImportError:\n    causal_conv1d_fn = None\n    causal_conv1d_fwd_function = None\n"
+      "    causal_conv1d_bwd_function = None\n";
+  for (const char* letter : {"A", "B", "C", "D", "E"}) {
+    const FilePatch patch = patch_text(text, letter);
+    EXPECT_EQ(state_of(patch), "applied") << letter;
+    EXPECT_NE(patch.after.find("def causal_conv1d_bwd_function("), std::string::npos) << letter;
+  }
+  EXPECT_EQ(state_of(patch_text(text, "F")),
+            "not-needed: releases with this contract have causal_conv1d/cpp_functions.py");
+}
+
+TEST(PatchRules, an_update_call_that_the_binary_does_not_know_is_refused_with_the_reason) {
+  const std::string text =
+      "import causal_conv1d_cuda as cc\ny = cc.causal_conv1d_update(x, s, w, b, True, lens)\n";
+  EXPECT_EQ(state_of(patch_text(text, "B")),
+            "refused: line 2: causal_conv1d_update with cache_seqlens, which the installed binary "
+            "does not know (1.4.0 and later do)");
+  EXPECT_EQ(line_with(patch_text(text, "E").after, "y = "),
+            "y = cc.causal_conv1d_update(x, s, w, b, True, lens, None)");
+}
+
 }  // namespace
 }  // namespace ssmend
