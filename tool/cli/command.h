@@ -21,6 +21,11 @@ enum ExitCode : int {
   kExitFailed = 2,   // ssmend itself failed, or bad usage
   kExitNoGpu = 3,    // a GPU was required
   kExitChanged = 4,  // --detailed-exitcode: changed and healthy
+  // `patch --detailed-exitcode`, instead of kExitBroken: the gravest state of a file.
+  kExitPartlyByHand = 5,
+  kExitRefused = 6,
+  kExitPatchFailed = 7,
+  kExitWouldPatch = 8,
   kExitInterrupted = 130,
 };
 

@@ -31,6 +31,13 @@ bool is_problem(const FilePatch& patch) {
          patch.state == PatchState::kFailed;
 }
 
+// Of --detailed-exitcode, where kExitBroken does not tell them apart; 0: no problem.
+int detailed_code(PatchState state) {
+  if (state == PatchState::kPartlyByHand) return kExitPartlyByHand;
+  if (state == PatchState::kRefused) return kExitRefused;
+  return state == PatchState::kFailed ? kExitPatchFailed : 0;
+}
+
 size_t count_state(const std::vector<FilePatch>& patches, PatchState state) {
   return static_cast<size_t>(
       std::count_if(patches.begin(), patches.end(),
@@ -158,6 +165,8 @@ class PatchRun {
   }
 
   [[nodiscard]] int exit_code() const {
+    if (options_.detailed_exit_code && gravest_ > 0) return gravest_;
+    if (options_.detailed_exit_code && options_.check && pending_) return kExitWouldPatch;
     if (problems_ || (options_.check && pending_)) return kExitBroken;
     if (left_) return kExitBroken;
     return changed_ && options_.detailed_exit_code ? kExitChanged : kExitHealthy;
@@ -192,6 +201,8 @@ class PatchRun {
     say(render_patches(patches, written, style_.columns));
     changed_ |= written;
     problems_ |= std::any_of(patches.begin(), patches.end(), is_problem);
+    for (const FilePatch& patch : patches)
+      gravest_ = std::max(gravest_, detailed_code(patch.state));
     json result = json{{"written", written}, {"files", patches_json(patches)}};
     if (!prefix.empty()) result["environment"] = prefix;
     results_.push_back(result);
@@ -202,6 +213,7 @@ class PatchRun {
   const PatchOptions& options_;
   TextStyle style_;
   bool problems_ = false;
+  int gravest_ = 0;  // detailed_code of the gravest file
   bool pending_ = false;
   bool changed_ = false;
   bool left_ = false;
@@ -298,8 +310,10 @@ void add_patch_command(CLI::App& app, Selected& selected) {
   command->add_flag("--check", options->check, "change nothing; exit 1 where something would");
   command->add_flag("--diff", options->diff, "show every change");
   command->add_flag("-y,--yes", options->yes, "write without asking");
-  command->add_flag("--detailed-exitcode", options->detailed_exit_code,
-                    "exit 4 where something was changed and all is well");
+  command->add_flag(
+      "--detailed-exitcode", options->detailed_exit_code,
+      "exit 4: changed and all is well; 5: partly applied by hand, 6: refused, 7: failed\n"
+      "(the gravest of the files); 8: --check, and something would be changed");
   command->add_flag("--json", options->json, "every file and edit as JSON; never asks");
   command->callback(
       [options, &selected] { selected.run = [options] { return run_patch(*options); }; });
