@@ -139,16 +139,11 @@ int install(const Target& target, const RepairSession& session, const BuildOptio
 int run_build(const BuildOptions& options) {
   const std::unique_ptr<Disk> disk = open_system_disk();
   const HostFacts host = probe_host(*disk);
-  const std::string gpu = options.gpu.empty() ? host.gpu_sm.value : options.gpu;
-  if (gpu.empty()) {
-    return fail(
-        Error("no GPU is known here (" + host.gpu_sm.source + "): name one with --gpu sm_87"));
-  }
-  const int sm = parse_gpu(gpu);
-  if (sm == 0) return fail(Error("--gpu " + printable(gpu) + ": expected sm_NN, such as sm_87"));
+  const Result<int> sm = chosen_gpu(options.gpu, host);
+  if (!sm.ok()) return fail(sm.error());
   const int driver = parse_cuda_version(host.cuda_driver_api.value);
   if (!options.output.empty()) {
-    Result<ssm::CompileReport> report = compile(options, sm, driver, {});
+    Result<ssm::CompileReport> report = compile(options, *sm, driver, {});
     if (!report.ok()) return fail(report.error());
     const Result<void> written = disk->replace_atomically(options.output, report->pack, {});
     if (!written.ok()) return fail(written.error());
@@ -158,14 +153,14 @@ int run_build(const BuildOptions& options) {
   Result<Target> target = open_target(options.target);
   if (!target.ok()) return fail(target.error());
   for (const Environment& environment : target->environments) {
-    const RepairSession session = open_session(*target, environment, gpu);
+    const RepairSession session = open_session(*target, environment, "sm_" + std::to_string(*sm));
     const std::string site = site_of_library(*target->disk, environment);
     if (site.empty()) {
       return fail(Error(printable(environment.name_for_people) +
                         ": the kernel library is not installed, expected " + kLibraryName +
                         ": install it first (`ssmend kernels install`)"));
     }
-    Result<ssm::CompileReport> report = compile(options, sm, driver, environment.site_directories);
+    Result<ssm::CompileReport> report = compile(options, *sm, driver, environment.site_directories);
     if (!report.ok()) return fail(report.error());
     const int status = install(*target, session, options, site, std::move(report->pack));
     if (status != kExitHealthy) return status;

@@ -6,8 +6,9 @@
 
 namespace ssmend {
 
-// "sm_87", "87" or "8.7"; 0 where it is none of these.
-int parse_gpu(std::string text);
+// The GPU to choose or compile for, as 87: the one named by `option` ("sm_87", "87" or "8.7"), else
+// the host's own. An error names what is wrong with either.
+Result<int> chosen_gpu(const std::string& option, const HostFacts& host);
 
 // A CUDA version as the driver counts, "12.6" -> 12060; -1 where the text is no such thing.
 int parse_cuda_version(const std::string& text);

@@ -13,10 +13,25 @@
 
 namespace ssmend {
 
+namespace {
+
+// "sm_87", "87" or "8.7"; 0 where it is none of these.
 int parse_gpu(std::string text) {
   if (text.rfind("sm_", 0) == 0) text = text.substr(3);
   std::erase(text, '.');
   return is_all_digits(text) && text.size() <= 3 ? std::stoi(text) : 0;
+}
+
+}  // namespace
+
+Result<int> chosen_gpu(const std::string& option, const HostFacts& host) {
+  const std::string gpu = option.empty() ? host.gpu_sm.value : option;
+  if (gpu.empty()) {
+    return Error("no GPU is known here (" + host.gpu_sm.source + "): name one with --gpu sm_87");
+  }
+  const int sm = parse_gpu(gpu);
+  if (sm == 0) return Error("--gpu " + printable(gpu) + ": expected sm_NN, such as sm_87");
+  return sm;
 }
 
 int parse_cuda_version(const std::string& text) {
@@ -148,13 +163,8 @@ int run_which(const KernelsOptions& options) {
   Result<std::unique_ptr<Disk>> target = open_target_disk(options.target.root);
   if (!target.ok()) return fail(target.error());
   const HostFacts host = probe_host(**target);
-  const std::string gpu = options.gpu.empty() ? host.gpu_sm.value : options.gpu;
-  if (gpu.empty()) {
-    return fail(
-        Error("no GPU is known here (" + host.gpu_sm.source + "): name one with --gpu sm_87"));
-  }
-  const int sm = parse_gpu(gpu);
-  if (sm == 0) return fail(Error("--gpu " + printable(gpu) + ": expected sm_NN, such as sm_87"));
+  const Result<int> sm = chosen_gpu(options.gpu, host);
+  if (!sm.ok()) return fail(sm.error());
   const std::string driver = options.driver.empty() ? host.cuda_driver_api.value : options.driver;
   if (driver.empty()) {
     return fail(Error("the driver's CUDA version is not known here (" +
@@ -170,7 +180,7 @@ int run_which(const KernelsOptions& options) {
     if (payload == nullptr || each.machine == machine) payload = &each;
   }
   if (payload == nullptr) return fail(Error("no kernel library comes with this ssmend"));
-  const std::vector<ImageChoice> choices = choose_images(*payload, sm, version);
+  const std::vector<ImageChoice> choices = choose_images(*payload, *sm, version);
   bool all = !choices.empty();
   json report = json::array();
   for (const ImageChoice& choice : choices) {
@@ -184,7 +194,7 @@ int run_which(const KernelsOptions& options) {
   }
   if (options.json) {
     print(to_text(json{{"schema", "ssmend-kernels-which/1"},
-                       {"gpu", "sm_" + std::to_string(sm)},
+                       {"gpu", "sm_" + std::to_string(*sm)},
                        {"driver", driver},
                        {"choices", report}}));
   }
