@@ -33,7 +33,7 @@ ssm_image ptx(int sm, int isa) {
 // What the build embeds.
 std::vector<ssm_image> shipped() {
   std::vector<ssm_image> images;
-  for (const int sm : {72, 75, 80, 86, 87, 89, 90}) images.push_back(cubin(sm, 11080));
+  for (const int sm : {72, 75, 80, 87, 90}) images.push_back(cubin(sm, 11080));
   images.push_back(ptx(87, 78));
   for (const int sm : {100, 110, 120}) images.push_back(cubin(sm, 13000));
   return images;
@@ -71,6 +71,8 @@ TEST(kernel_choice, jetpack_5_6_and_7_take_the_same_orin_image) {
 TEST(kernel_choice, an_earlier_minor_version_serves_the_family) {
   EXPECT_EQ(choose(shipped(), 103, 13000).image, "sm_100");
   EXPECT_EQ(choose(shipped(), 121, 13000).image, "sm_120");
+  EXPECT_EQ(choose(shipped(), 86, 12000).image, "sm_80");
+  EXPECT_EQ(choose(shipped(), 89, 12000).image, "sm_80");
   EXPECT_EQ(choose({cubin(80, 11080), cubin(86, 11080)}, 89, 12000).image, "sm_86");
 }
 
