@@ -8,11 +8,12 @@ import json
 import os
 import pathlib
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+
+from repair_environment_case import compile_module, other_machine, write
 
 HERE = pathlib.Path(__file__).resolve().parent
 RECIPES = HERE.parent / "recipes" / "ansible"
@@ -34,24 +35,6 @@ PLAYBOOK = """
       check_mode: false
       diff: false
 """
-
-
-def write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def compile_module(path, name):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = f"void *PyInit_{name}(void) {{ return 0; }}"
-    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(path)],
-                   input=source.encode(), check=True)
-
-
-def other_machine(content):
-    """The same ELF file with the other e_machine: 62 x86-64, 183 aarch64."""
-    machine = struct.unpack_from("<H", content, 18)[0]
-    return content[:18] + struct.pack("<H", 183 if machine == 62 else 62) + content[20:]
 
 
 class AnsibleTest(unittest.TestCase):
