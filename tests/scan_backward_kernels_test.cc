@@ -1,6 +1,6 @@
 // The backward scan kernels, with the pass of the forward kernels that precedes them, run thread by
 // thread on the CPU, against the reference's gradients.
-#include "scan_buffers.h"
+#include "scan_gradient_buffers.h"
 
 extern "C" {
 void scan_split_f32(ssm::ScanParams);
@@ -24,7 +24,6 @@ void scan_gradient8_f32(ssm::ScanBackwardParams);
 void scan_gradient8_f16(ssm::ScanBackwardParams);
 void scan_gradient16_f32(ssm::ScanBackwardParams);
 void scan_gradient16_f16(ssm::ScanBackwardParams);
-void scan_finish(ssm::ScanFinishParams);
 }
 
 namespace ssm {
@@ -32,25 +31,6 @@ namespace ssm {
 float4 shared_words[kSharedWords];
 
 namespace {
-
-ScanShape shape_of(const ReferenceScan& s, int multiprocessors) {
-  ScanShape shape;
-  shape.batch = s.batch;
-  shape.dim = s.dim;
-  shape.length = s.length;
-  shape.states = static_cast<int>(s.states);
-  shape.groups = static_cast<int>(s.groups);
-  shape.variable_B = s.variable_B;
-  shape.variable_C = s.variable_C;
-  shape.multiprocessors = multiprocessors;
-  return shape;
-}
-
-std::vector<double> real_parts(const ReferenceComplex& values) {
-  std::vector<double> result;
-  for (const auto& value : values) result.push_back(value.real());
-  return result;
-}
 
 struct Backward {
   int multiprocessors = 1;  // many ask for time warps
@@ -68,11 +48,8 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   constexpr bool kFloat = std::is_same_v<T, float>;
   const ReferenceScan s = random_scan(options, round_to<T>);
   const ReferenceOutput forward = reference_scan(s);
-  std::mt19937 generator(options.seed + 100);
-  std::normal_distribution<double> normal;
-  ReferenceValues dout_values(s.u.size());
-  for (double& value : dout_values) value = round_to<T>(normal(generator));
-  const ReferenceGradients wanted = reference_scan_gradients(s, forward, dout_values);
+  const ReferenceValues dout = random_dout(s, options.seed, round_to<T>);
+  const ReferenceGradients wanted = reference_scan_gradients(s, forward, dout);
 
   ScanShape shape = shape_of(s, how.multiprocessors);
   shape.near_rows = how.tiles;
@@ -114,38 +91,14 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                       how.backwards, states);
   }
 
-  const long rows = s.batch * s.dim;
-  RowBuffer<T> dout = padded_rows<T>(dout_values, s.length, pitch);
-  RowBuffer<T> out = padded_rows<T>(forward.out, s.length, pitch);
-  RowBuffer<T> du = poisoned_rows<T>(rows, pitch), ddelta = poisoned_rows<T>(rows, pitch),
-               dz = poisoned_rows<T>(rows, pitch);
-  const auto partial = [&](const ReferenceComplex& values, bool variable) {
-    const size_t count = variable ? values.size() * plan.slots : rows * s.states;
-    return plan.atomic && variable ? std::vector<float>(count, 0.0f) : poisoned(count);
-  };
-  std::vector<float> dB_parts = partial(s.B, s.variable_B), dC_parts = partial(s.C, s.variable_C);
-  const long runs = tiled ? plan.chunks.runs : 1;
-  std::vector<float> dA_parts = poisoned(rows * s.states * runs), dD_parts = poisoned(rows * runs),
-                     dbias_parts = poisoned(rows * runs);
-  ScanBackwardParams q{};
-  q.scan = p;
-  q.scan.out = out.rows(s.dim);
+  GradientBuffers<T> gradients(s, p, forward, dout, pitch, plan.slots, plan.atomic,
+                               tiled ? plan.chunks.runs : 1);
+  ScanBackwardParams& q = gradients.q;
   q.scan.tile_states = buffers.tile_states.data();
   q.scan.time_warps = plan.time_warps;
   q.scan.channels_per_warp = plan.channels_per_warp;
-  q.dout = dout.rows(s.dim);
-  q.du = du.rows(s.dim);
-  q.ddelta = ddelta.rows(s.dim);
-  q.dz = dz.rows(s.dim);
-  q.dB = dB_parts.data();
-  q.dC = dC_parts.data();
-  q.dA = dA_parts.data();
-  if (p.D) q.dD = dD_parts.data();
-  if (p.delta_bias) q.ddelta_bias = dbias_parts.data();
-  q.slots = plan.slots;
-  q.atomic = plan.atomic;
   std::vector<float> adjoints = poisoned(buffers.tile_states.size()),
-                     dt_sums = poisoned(rows * p.tiles);
+                     dt_sums = poisoned(s.batch * s.dim * p.tiles);
   if (tiled) {
     const ChunkPlan& c = plan.chunks;
     q.scan.chunks = {p.tiles > 1 ? buffers.tile_states.data() : nullptr,
@@ -186,30 +139,9 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                           static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
                     plan.warps * 32, shared_words, plan.shared_bytes / 16, how.backwards, q);
 
-  std::vector<float> dA(s.A.size()), dB(s.B.size()), dC(s.C.size()), dD(s.D.size()),
-      dbias(s.delta_bias.size());
-  const auto sum = [](const std::vector<float>& from, std::vector<float>& to) {
-    const long long count = static_cast<long long>(to.size());
-    return ScanSum{from.data(), count ? to.data() : nullptr,
-                   count ? static_cast<long long>(from.size()) / count : 0, count, kFloat32};
-  };
-  const ScanFinishParams finish{{sum(dA_parts, dA), sum(dB_parts, dB), sum(dC_parts, dC),
-                                 sum(dD_parts, dD), sum(dbias_parts, dbias)}};
-  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, kFinishSharedBytes / 16, false,
-                    finish);
-
   const double tolerance = kFloat ? 2e-4 : 2e-3;
-  expect_rows("du", du, wanted.du, s.length, tolerance);
-  expect_rows("ddelta", ddelta, wanted.ddelta, s.length, tolerance);
-  if (!s.z.empty()) {
-    expect_rows("dz", dz, wanted.dz, s.length, tolerance);
-    expect_rows("out_z", buffers.out_z, forward.out_z, s.length, tolerance);
-  }
-  expect_values("dA", dA, real_parts(wanted.dA), tolerance);
-  expect_values("dB", dB, real_parts(wanted.dB), tolerance);
-  expect_values("dC", dC, real_parts(wanted.dC), tolerance);
-  expect_values("dD", dD, wanted.dD, tolerance);
-  expect_values("ddelta_bias", dbias, wanted.ddelta_bias, tolerance);
+  gradients.expect(s, wanted, tolerance);
+  if (!s.z.empty()) expect_rows("out_z", buffers.out_z, forward.out_z, s.length, tolerance);
 }
 
 ScanOptions base() {

@@ -75,6 +75,52 @@ std::vector<T> factor_values(const ReferenceComplex& values, bool complex) {
   return result;
 }
 
+inline ScanShape shape_of(const ReferenceScan& s, int multiprocessors) {
+  ScanShape shape;
+  shape.batch = s.batch;
+  shape.dim = s.dim;
+  shape.length = s.length;
+  shape.states = static_cast<int>(s.states);
+  shape.groups = static_cast<int>(s.groups);
+  shape.variable_B = s.variable_B;
+  shape.variable_C = s.variable_C;
+  shape.multiprocessors = multiprocessors;
+  return shape;
+}
+
+// The real parts, or every value's real and imaginary part in turn.
+inline std::vector<double> parts(const ReferenceComplex& values, bool complex) {
+  std::vector<double> result;
+  for (const auto& value : values) {
+    result.push_back(value.real());
+    if (complex) result.push_back(value.imag());
+  }
+  return result;
+}
+
+// What x keeps: (product of all decays, state) of every state after every kScanChunk steps and the
+// last.
+inline ReferenceComplex saved_states(const ReferenceScan& s, const ReferenceOutput& forward) {
+  const long chunks = (s.length + kScanChunk - 1) / kScanChunk;
+  ReferenceComplex x;
+  for (long row = 0; row < s.batch * s.dim; ++row) {
+    double sum = 0;
+    for (long t = 0, chunk = 0; chunk < chunks; ++chunk) {
+      const long end = std::min((chunk + 1) * kScanChunk, s.length);
+      for (; t < end; ++t) {
+        double dt = s.delta[row * s.length + t];
+        if (!s.delta_bias.empty()) dt += s.delta_bias[row % s.dim];
+        sum += s.softplus ? std::log1p(std::exp(dt)) : dt;
+      }
+      for (long n = 0; n < s.states; ++n) {
+        x.push_back(std::exp(sum * s.A[row % s.dim * s.states + n]));
+        x.push_back(forward.state[(row * s.length + end - 1) * s.states + n]);
+      }
+    }
+  }
+  return x;
+}
+
 template <typename T>
 struct ScanBuffers {
   RowBuffer<T> u, delta, z, out, out_z;

@@ -1,6 +1,6 @@
 // The scan kernels for a complex A, run thread by thread on the CPU, against the reference: values,
 // what x keeps, and gradients.
-#include "scan_buffers.h"
+#include "scan_gradient_buffers.h"
 
 #include "scan/scan_complex_plan.h"
 
@@ -11,7 +11,6 @@ void scan_complex_bf16(ssm::ScanParams);
 void scan_complex_backward_f32(ssm::ScanBackwardParams);
 void scan_complex_backward_f16(ssm::ScanBackwardParams);
 void scan_complex_backward_bf16(ssm::ScanBackwardParams);
-void scan_finish(ssm::ScanFinishParams);
 }
 
 namespace ssm {
@@ -25,51 +24,15 @@ F of_type(F f32, F f16, F bf16) {
   return std::is_same_v<T, float> ? f32 : std::is_same_v<T, F16> ? f16 : bf16;
 }
 
-ScanShape shape_of(const ReferenceScan& s) {
-  ScanShape shape;
-  shape.batch = s.batch;
-  shape.dim = s.dim;
-  shape.length = s.length;
-  shape.states = static_cast<int>(s.states);
-  shape.groups = static_cast<int>(s.groups);
+ScanShape complex_shape(const ReferenceScan& s) {
+  ScanShape shape = shape_of(s, 1);
   shape.complex = true;
   return shape;
 }
 
-std::vector<double> pairs(const ReferenceComplex& values) {
-  std::vector<double> result;
-  for (const auto& value : values) {
-    result.push_back(value.real());
-    result.push_back(value.imag());
-  }
-  return result;
-}
-
-// (product of all decays, state) of every state after every 2048 steps and the last.
-ReferenceComplex saved_states(const ReferenceScan& s, const ReferenceOutput& forward) {
-  const long chunks = (s.length + kScanChunk - 1) / kScanChunk;
-  ReferenceComplex x;
-  for (long row = 0; row < s.batch * s.dim; ++row) {
-    for (long chunk = 0; chunk < chunks; ++chunk) {
-      const long last = std::min((chunk + 1) * kScanChunk, s.length) - 1;
-      double sum = 0;
-      for (long t = 0; t <= last; ++t) {
-        double dt = s.delta[row * s.length + t];
-        if (!s.delta_bias.empty()) dt += s.delta_bias[row % s.dim];
-        sum += s.softplus ? std::log1p(std::exp(dt)) : dt;
-      }
-      for (long n = 0; n < s.states; ++n) {
-        x.push_back(std::exp(sum * s.A[row % s.dim * s.states + n]));
-        x.push_back(forward.state[(row * s.length + last) * s.states + n]);
-      }
-    }
-  }
-  return x;
-}
-
 template <typename T>
 void run_forward(const ReferenceScan& s, const ScanParams& params, bool backwards) {
-  const ComplexPlan plan = plan_complex_forward(shape_of(s), params.chunked != 0);
+  const ComplexPlan plan = plan_complex_forward(complex_shape(s), params.chunked != 0);
   ASSERT_LE(plan.shared_bytes, 48u * 1024);
   emulate::run_grid(of_type<T>(scan_complex_f32, scan_complex_f16, scan_complex_bf16),
                     Uint3{plan.grid_x, static_cast<unsigned>(s.batch), plan.grid_z},
@@ -88,7 +51,7 @@ void check_forward(ScanOptions options, long pitch, bool backwards = false) {
   const double tolerance = output_tolerance<T>();
   expect_rows("out", buffers.out, wanted.out, s.length, tolerance);
   if (!s.z.empty()) expect_rows("out_z", buffers.out_z, wanted.out_z, s.length, tolerance);
-  expect_values("x", buffers.x, pairs(saved_states(s, wanted)), 3e-5);
+  expect_values("x", buffers.x, parts(saved_states(s, wanted), true), 3e-5);
 }
 
 template <typename T>
@@ -99,14 +62,11 @@ void check_backward(ScanOptions options, long pitch, bool deterministic = true, 
   options.complex = true;
   const ReferenceScan s = random_scan(options, round_to<T>);
   const ReferenceOutput forward = reference_scan(s);
-  std::mt19937 generator(options.seed + 100);
-  std::normal_distribution<double> normal;
-  ReferenceValues dout_values(s.u.size());
-  for (double& value : dout_values) value = round_to<T>(normal(generator));
-  const ReferenceGradients wanted = reference_scan_gradients(s, forward, dout_values);
+  const ReferenceValues dout = random_dout(s, options.seed, round_to<T>);
+  const ReferenceGradients wanted = reference_scan_gradients(s, forward, dout);
 
   ScanBuffers<T> buffers(s, pitch, kComplexTileSteps);
-  buffers.x = store_as<float>(pairs(saved_states(s, forward)));
+  buffers.x = store_as<float>(parts(saved_states(s, forward), true));
   ScanParams states = buffers.p;
   states.out.data = states.z.data = nullptr;
   states.tile_states = buffers.tile_states.data();
@@ -114,65 +74,18 @@ void check_backward(ScanOptions options, long pitch, bool deterministic = true, 
   states.chunked = chunked;
   run_forward<T>(s, states, backwards);
 
-  const ComplexPlan plan = plan_complex_backward(shape_of(s), deterministic);
+  const ComplexPlan plan = plan_complex_backward(complex_shape(s), deterministic);
   ASSERT_LE(plan.shared_bytes, 48u * 1024);
-  const long rows = s.batch * s.dim;
-  RowBuffer<T> dout = padded_rows<T>(dout_values, s.length, pitch);
-  RowBuffer<T> out = padded_rows<T>(forward.out, s.length, pitch);
-  RowBuffer<T> du = poisoned_rows<T>(rows, pitch), ddelta = poisoned_rows<T>(rows, pitch),
-               dz = poisoned_rows<T>(rows, pitch);
-  const auto partial = [&](const ReferenceComplex& values, bool variable) {
-    const size_t count = 2 * (variable ? values.size() * plan.slots : rows * s.states);
-    return plan.atomic && variable ? std::vector<float>(count, 0.0f) : poisoned(count);
-  };
-  std::vector<float> dB_parts = partial(s.B, s.variable_B), dC_parts = partial(s.C, s.variable_C),
-                     dA_parts = poisoned(2 * rows * s.states), dD_parts = poisoned(rows),
-                     dbias_parts = poisoned(rows);
-  ScanBackwardParams q{};
-  q.scan = buffers.p;
-  q.scan.out = out.rows(s.dim);
-  q.scan.out_is_float = std::is_same_v<T, float>;
-  q.scan.tile_states = buffers.tile_states.data();
-  q.dout = dout.rows(s.dim);
-  q.du = du.rows(s.dim);
-  q.ddelta = ddelta.rows(s.dim);
-  q.dz = dz.rows(s.dim);
-  q.dB = dB_parts.data();
-  q.dC = dC_parts.data();
-  q.dA = dA_parts.data();
-  if (q.scan.D) q.dD = dD_parts.data();
-  if (q.scan.delta_bias) q.ddelta_bias = dbias_parts.data();
-  q.slots = plan.slots;
-  q.atomic = plan.atomic;
+  GradientBuffers<T> gradients(s, buffers.p, forward, dout, pitch, plan.slots, plan.atomic);
+  gradients.q.scan.tile_states = buffers.tile_states.data();
   emulate::run_grid(
       of_type<T>(scan_complex_backward_f32, scan_complex_backward_f16, scan_complex_backward_bf16),
       Uint3{plan.grid_x, static_cast<unsigned>(s.batch), 1}, plan.warps * 32, shared_words,
-      plan.shared_bytes / 16, backwards, q);
-
-  std::vector<float> dA(2 * s.A.size()), dB(2 * s.B.size()), dC(2 * s.C.size()), dD(s.D.size()),
-      dbias(s.delta_bias.size());
-  const auto sum = [](const std::vector<float>& from, std::vector<float>& to) {
-    const long long count = static_cast<long long>(to.size());
-    return ScanSum{from.data(), count ? to.data() : nullptr,
-                   count ? static_cast<long long>(from.size()) / count : 0, count, kFloat32};
-  };
-  const ScanFinishParams finish{{sum(dA_parts, dA), sum(dB_parts, dB), sum(dC_parts, dC),
-                                 sum(dD_parts, dD), sum(dbias_parts, dbias)}};
-  emulate::run_grid(scan_finish, Uint3{2, 5, 1}, 64, shared_words, kFinishSharedBytes / 16, false,
-                    finish);
+      plan.shared_bytes / 16, backwards, gradients.q);
 
   const double tolerance = std::is_same_v<T, float> ? 2e-4 : std::is_same_v<T, F16> ? 3e-3 : 2e-2;
-  expect_rows("du", du, wanted.du, s.length, tolerance);
-  expect_rows("ddelta", ddelta, wanted.ddelta, s.length, tolerance);
-  if (!s.z.empty()) {
-    expect_rows("dz", dz, wanted.dz, s.length, tolerance);
-    expect_rows("out_z", buffers.out_z, forward.out_z, s.length, tolerance);
-  }
-  expect_values("dA", dA, pairs(wanted.dA), tolerance);
-  expect_values("dB", dB, pairs(wanted.dB), tolerance);
-  expect_values("dC", dC, pairs(wanted.dC), tolerance);
-  expect_values("dD", dD, wanted.dD, tolerance);
-  expect_values("ddelta_bias", dbias, wanted.ddelta_bias, tolerance);
+  gradients.expect(s, wanted, tolerance);
+  if (!s.z.empty()) expect_rows("out_z", buffers.out_z, forward.out_z, s.length, tolerance);
 }
 
 ScanOptions base() {
@@ -238,7 +151,7 @@ TEST(scan_complex_kernels, many_channels_by_atomics) {
   const ComplexPlan plan = [&] {
     ScanOptions complex = options;
     complex.complex = true;
-    return plan_complex_backward(shape_of(random_scan(complex, round_to<float>)), false);
+    return plan_complex_backward(complex_shape(random_scan(complex, round_to<float>)), false);
   }();
   EXPECT_TRUE(plan.atomic);
   EXPECT_EQ(plan.grid_x, 12u);
