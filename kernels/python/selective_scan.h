@@ -30,6 +30,12 @@ PyObject* scan_backward(const char* function, const ScanCall& call, PyObject* do
 // shapes, of which heads and groups may be left out.
 PyObject* scan_update(const char* function, PyObject* arguments);
 
+// VMamba's contracts: (u, delta, A, B, C, D, delta_bias, delta_softplus, nrows[, out_float]) ->
+// [out, x], and (u, delta, A, B, C, D, delta_bias, dout, x, delta_softplus, nrows) ->
+// [du, ddelta, dA, dB, dC, dD, ddelta_bias].
+PyObject* vmamba_forward(const char* function, PyObject* arguments, bool takes_out_float);
+PyObject* vmamba_backward(const char* function, PyObject* arguments);
+
 // TypeError for another number of arguments than `expected`.
 bool count_is(const char* function, PyObject* arguments, Py_ssize_t expected);
 

@@ -1,29 +1,15 @@
 // selective_scan_cuda_oflex: VMamba's native module with a float32 output, over
-// libssm_kernels.so. `nrows` chose an instance of the original kernel and changes no number.
+// libssm_kernels.so.
 #include "python/selective_scan.h"
 
 namespace {
 
 PyObject* fwd(PyObject*, PyObject* arguments) {
-  constexpr char kFunction[] = "selective_scan_cuda_oflex.fwd";
-  if (!ssm::py::count_is(kFunction, arguments, 10)) return nullptr;
-  const auto at = [&](Py_ssize_t i) { return PyTuple_GetItem(arguments, i); };  // borrowed
-  const ssm::py::ScanCall call = {at(0), at(1), at(2), at(3), at(4), at(5), nullptr, at(6), at(7)};
-  int64_t rows = 0;
-  if (!ssm::py::read_int(at(8), "nrows", &rows)) return nullptr;
-  bool out_float = false;
-  if (!ssm::py::read_bool(at(9), "out_float", &out_float)) return nullptr;
-  return ssm::py::scan_forward(kFunction, call, false, out_float);
+  return ssm::py::vmamba_forward("selective_scan_cuda_oflex.fwd", arguments, true);
 }
 
 PyObject* bwd(PyObject*, PyObject* arguments) {
-  constexpr char kFunction[] = "selective_scan_cuda_oflex.bwd";
-  if (!ssm::py::count_is(kFunction, arguments, 11)) return nullptr;
-  const auto at = [&](Py_ssize_t i) { return PyTuple_GetItem(arguments, i); };  // borrowed
-  const ssm::py::ScanCall call = {at(0), at(1), at(2), at(3), at(4), at(5), nullptr, at(6), at(9)};
-  int64_t rows = 0;
-  if (!ssm::py::read_int(at(10), "nrows", &rows)) return nullptr;
-  return ssm::py::scan_backward(kFunction, call, at(7), at(8), nullptr, nullptr, false);
+  return ssm::py::vmamba_backward("selective_scan_cuda_oflex.bwd", arguments);
 }
 
 PyMethodDef methods[] = {
