@@ -191,8 +191,8 @@ TEST(Environment, what_is_not_there_is_said_in_one_sentence) {
 TEST(Environment, every_environment_of_a_root_once) {
   TextTree tree;
   write_environment(tree, "opt/venv");
-  tree.write("home/ann/work/env/pyvenv.cfg", "home = /usr/bin\nversion = 3.10.12\n");
-  tree.link("/usr/bin/python3.10", "home/ann/work/env/bin/python3");
+  tree.write("home/ann/projects/env/pyvenv.cfg", "home = /usr/bin\nversion = 3.10.12\n");
+  tree.link("/usr/bin/python3.10", "home/ann/projects/env/bin/python3");
   tree.link("python3.10", "usr/bin/python3");
   EnvironmentRequest request;
   request.all = true;
@@ -200,7 +200,7 @@ TEST(Environment, every_environment_of_a_root_once) {
   ASSERT_TRUE(found.ok());
   std::vector<std::string> prefixes;
   for (const Environment& environment : *found) prefixes.push_back(environment.prefix);
-  EXPECT_EQ(prefixes, (std::vector<std::string>{"/usr", "/opt/venv", "/home/ann/work/env"}));
+  EXPECT_EQ(prefixes, (std::vector<std::string>{"/usr", "/opt/venv", "/home/ann/projects/env"}));
 }
 
 }  // namespace

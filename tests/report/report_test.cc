@@ -147,7 +147,7 @@ TEST(Redact, hides_homes_names_and_passwords) {
       {"/srv/people/ann/venv/lib", "~/venv/lib"},
       {"/srv/people/anna/venv", "/srv/people/anna/venv"},
       {"/home/bob/x.py:3", "~/x.py:3"},
-      {"/mnt/root/home/bob.b/x", "/mnt/root~/x"},
+      {"/mnt/card/home/bob.b/x", "/mnt/card~/x"},
       {"/Users/Carol/x", "~/x"},
       {"ann said annual and ann-lee, ann.", "USER said annual and ann-lee, USER."},
       {"ssh orin7 or orin7.lab.example", "ssh HOST or HOST"},
@@ -158,10 +158,11 @@ TEST(Redact, hides_homes_names_and_passwords) {
 }
 
 TEST(Redact, ordinary_names_stay) {
-  EXPECT_EQ(redact("root user on jetson, /root/x", Redactions{"/", "root", "jetson"}),
-            "root user on jetson, /root/x");
-  EXPECT_EQ(redact("/root/venv/x of root", Redactions{"/root", "root", "localhost"}),
-            "~/venv/x of root");
+  EXPECT_EQ(redact("root user on jetson, root/x of the card", Redactions{"/", "root", "jetson"}),
+            "root user on jetson, root/x of the card");
+  EXPECT_EQ(
+      redact("/srv/runner/venv/x of runner", Redactions{"/srv/runner", "runner", "localhost"}),
+      "~/venv/x of runner");
 }
 
 TEST(Redact, the_whole_markdown_report_names_nobody) {

@@ -60,7 +60,8 @@ std::string check_table(const std::vector<CheckRow>& checks) {
         error_cell, error_bar, time_cell);
   }
   return "<h2>Checks</h2>\n<p class=\"soft\">The tick is the largest error that "
-         "passes.</p>\n<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>Result</th>"
+         "passes.</p>\n<div class=\"scroll\" tabindex=\"0\"><table "
+         "class=\"checks\"><thead><tr><th>Result</th>"
          "<th>Check</th><th>Error</th><th>of its limit</th><th>Time</th></tr></thead><tbody>\n" +
          rows + "</tbody></table></div>\n";
 }

@@ -45,7 +45,7 @@ ol.evidence .label{color:var(--soft)}
 .scroll{overflow-x:auto;max-width:100%;border:1px solid var(--line);border-radius:6px;
 background:var(--ground);margin:.3rem 0}
 table{border-collapse:collapse;width:100%;font-size:.88rem}
-td:nth-child(2){min-width:11em}
+table.checks td:nth-child(1){white-space:nowrap}table.checks td:nth-child(2){min-width:11em}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-top:1px solid var(--line)}
 th{font-size:.78rem;color:var(--soft);font-weight:600;border-top:0;white-space:nowrap}
 td.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
@@ -64,6 +64,14 @@ svg .track{fill:var(--code)}svg .bar{fill:var(--bar)}svg .bar.fails{fill:var(--b
 svg .limit{stroke:var(--ink);stroke-width:1.5}
 footer{margin:2.5rem 0 1rem;color:var(--soft);font-size:.85rem}
 @media (max-width:40rem){.calls{grid-template-columns:1fr}
+table.checks,table.checks tbody{display:block}table.checks thead{display:none}
+table.checks tr{display:grid;grid-template-columns:1fr auto;gap:.15rem .7rem;padding:.45rem .6rem}
+table.checks tr+tr{border-top:1px solid var(--line)}
+table.checks td{padding:0;border:0}table.checks td:empty{display:none}
+table.checks td:nth-child(1){order:2;text-align:right}table.checks td:nth-child(2){order:1;min-width:0}
+table.checks td:nth-child(3){order:4}table.checks td:nth-child(4){order:3}
+table.checks td:nth-child(5){order:5;grid-column:1/-1;display:flex;justify-content:space-between;
+flex-direction:row-reverse}
 ol.evidence li{grid-template-columns:1fr;gap:0}main{padding:.7rem}}
 @media print{article{break-inside:avoid;content-visibility:visible}}
 )css";
