@@ -5,6 +5,9 @@
 set(SSM_ARCHITECTURES_11 sm_72 sm_75 sm_80 sm_87 sm_90 compute_87)
 set(SSM_ARCHITECTURES_13 sm_100 sm_110 sm_120)
 set(SSM_ARCHITECTURES "" CACHE STRING "Only these architectures (for work on the kernels); all if empty")
+# The images are the same for every machine type: a second build of the same sources need not compile
+# them again. What that folder lacks is compiled.
+set(SSM_IMAGES_FROM "" CACHE PATH "Take images from this folder, kernels/images of another build")
 
 file(STRINGS units.txt SSM_UNITS REGEX "^[^#]")
 set(SSM_IMAGE_PACKS)
@@ -20,6 +23,13 @@ function(ssm_add_images nvrtc toolkit architectures)
     get_filename_component(unit ${source} NAME_WE)
     foreach(architecture IN LISTS architectures)
       set(pack ${CMAKE_CURRENT_BINARY_DIR}/images/${unit}.${architecture}.pack)
+      list(APPEND packs ${pack})
+      if(SSM_IMAGES_FROM AND EXISTS ${SSM_IMAGES_FROM}/${unit}.${architecture}.pack)
+        set(made ${SSM_IMAGES_FROM}/${unit}.${architecture}.pack)
+        add_custom_command(OUTPUT ${pack} COMMAND ${CMAKE_COMMAND} -E copy ${made} ${pack}
+          DEPENDS ${made} COMMENT "image pack ${unit} ${architecture}" VERBATIM)
+        continue()
+      endif()
       add_custom_command(
         OUTPUT ${pack}
         COMMAND ${SSM_COMPILE} --nvrtc ${nvrtc} --kernels ${CMAKE_CURRENT_SOURCE_DIR}
@@ -27,7 +37,6 @@ function(ssm_add_images nvrtc toolkit architectures)
         DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${SSM_COMPILE}
         DEPFILE ${pack}.d
         COMMENT "NVRTC ${toolkit} ${unit} ${architecture}" VERBATIM)
-      list(APPEND packs ${pack})
     endforeach()
   endforeach()
   set(SSM_IMAGE_PACKS ${packs} PARENT_SCOPE)
