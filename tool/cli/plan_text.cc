@@ -48,7 +48,11 @@ std::string render_plan(const Plan& plan, const Environment& environment, const 
     std::string line =
         fmt::format("{:>2} {:<10} {:<{}}  {:<{}}", ++number, action_kind_name(action.kind),
                     printable(action.title), width, action.summary, counts);
-    if (!action.for_findings.empty()) line += "   for " + join(action.for_findings, ", ");
+    if (!action.for_findings.empty()) {
+      line += "   for " + join(action.for_findings, ", ");
+    } else if (!action.rules.empty()) {
+      line += "   by " + join(action.rules, ", ");
+    }
     while (!line.empty() && line.back() == ' ') line.pop_back();
     text += fold(line, style.columns, 0, 14) + "\n";
     if (!action.question.empty()) {
@@ -121,6 +125,7 @@ json plan_to_json(const Plan& plan) {
                            {"title", action.title},
                            {"summary", action.summary},
                            {"for", action.for_findings},
+                           {"rules", action.rules},
                            {"files", files}});
   }
   json remaining = json::array();

@@ -25,7 +25,8 @@ struct Action {
   Kind kind = Kind::kPatch;
   std::string title;                      // "mamba_ssm/ops/selective_scan_interface.py"
   std::string summary;                    // "5 edits"
-  std::vector<std::string> for_findings;  // codes
+  std::vector<std::string> for_findings;  // codes; empty where no finding names the patched file
+  std::vector<std::string> rules;         // of a patch: ids of the rule sets that change the file
   std::vector<FileChange> changes;
   std::string question;  // to be asked before this one: "x.py belongs to an editable install: ..."
 };

@@ -208,19 +208,16 @@ class Planner {
       now = &before;
     }
     std::map<std::string, std::vector<std::string>> codes_by_file;
-    std::vector<std::string> all_codes;
     for (const Finding& finding : now->findings) {
       if (!is_broken(finding) || !is_one_of(kSourceCodes, finding.code)) continue;
       if (!is_wanted(request_.only, finding.code)) continue;
+      if (finding.code == "python-module-missing" && !is_done_without(finding.subject)) continue;
       std::vector<std::string>& codes = codes_by_file[finding.location.path];
       if (std::find(codes.begin(), codes.end(), finding.code) == codes.end()) {
         codes.push_back(finding.code);
       }
-      if (std::find(all_codes.begin(), all_codes.end(), finding.code) == all_codes.end()) {
-        all_codes.push_back(finding.code);
-      }
     }
-    if (all_codes.empty() && !all_rules) return {};
+    if (codes_by_file.empty() && !all_rules) return {};
     const std::vector<std::string>& sites = now->environment.site_directories;
     const EnvironmentFiles files(overlay_, sites);
     PatchFacts facts = patch_facts_of(*now);
@@ -238,14 +235,23 @@ class Planner {
     start_from_originals(overlay_, now->environment, request_.rules, facts, plan_.patches,
                          plan_.refusals);
     for (const FilePatch& patch : plan_.patches) {
-      if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file, all_codes);
+      if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file);
     }
     return {};
   }
 
+  // Whether a rule takes effect where that Python module is absent.
+  bool is_done_without(const std::string& module) const {
+    const std::string file = module + "/__init__.py";
+    return std::any_of(request_.rules.begin(), request_.rules.end(), [&](const RuleSet& rules) {
+      return std::any_of(rules.when.begin(), rules.when.end(), [&](const RuleCondition& condition) {
+        return condition.file == file && condition.exists == 0;
+      });
+    });
+  }
+
   void add_patch(const FilePatch& patch,
-                 const std::map<std::string, std::vector<std::string>>& codes_by_file,
-                 const std::vector<std::string>& all_codes) {
+                 const std::map<std::string, std::vector<std::string>>& codes_by_file) {
     auto codes = codes_by_file.find(patch.relative);
     if (codes == codes_by_file.end()) codes = codes_by_file.find(patch.path);
     // With --only, a file that no chosen finding names is left alone.
@@ -258,7 +264,8 @@ class Planner {
     action.kind = Action::Kind::kPatch;
     action.title = patch.relative;
     action.summary = count_of(patch.edits.size(), "edit");
-    action.for_findings = codes == codes_by_file.end() ? all_codes : codes->second;
+    if (codes != codes_by_file.end()) action.for_findings = codes->second;
+    action.rules = patch.rules;
     action.question = question_of(inspection_.environment, patch.path);
     FileChange change;
     change.path = patch.path;
