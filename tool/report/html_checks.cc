@@ -59,8 +59,8 @@ std::string check_table(const std::vector<CheckRow>& checks) {
                            : "<br><span class=\"soft\">" + escape_markup(check.note) + "</span>",
         error_cell, error_bar, time_cell);
   }
-  return "<h2>Checks</h2>\n<p class=\"soft\">The tick is the largest error that "
-         "passes.</p>\n<div class=\"scroll\" tabindex=\"0\"><table "
+  return "<h2>Checks</h2>\n<p class=\"soft\">The first bar is the error, its tick the largest that "
+         "passes; the second is the time.</p>\n<div class=\"scroll\" tabindex=\"0\"><table "
          "class=\"checks\"><thead><tr><th>Result</th>"
          "<th>Check</th><th>Error</th><th>of its limit</th><th>Time</th></tr></thead><tbody>\n" +
          rows + "</tbody></table></div>\n";
