@@ -51,7 +51,8 @@ TEST(Text, quiet_is_one_line_a_finding_and_the_summary) {
 error[missing-library]: `causal_conv1d_cuda` needs libc10.so, and no file has that name
 warning[module-missing]: `selective_scan_cuda` is imported and not installed
 note[load-order]: `causal_conv1d_cuda` must be imported after torch
-Checked 2 extensions (41 ELF files) in 0.09 s: 2 errors, 1 warning, 1 note
+Checked 2 extensions (41 ELF files) in 0.09 s: 2 errors (call-contract, missing-library), 1 warning
+    (module-missing), 1 note
 )");
 }
 

@@ -23,7 +23,8 @@ std::string render_text(const std::vector<Inspection>& inspections, const TextSt
 // One finding, as `render_text` prints it; used by repair and verify too.
 std::string render_finding(const Finding& finding, const TextStyle& style);
 
-// "Checked 41 extensions in 0.09 s: 1 error, 1 note"
+// "Checked 41 extensions (132 ELF files) in 0.09 s: 1 error (call-contract), 1 note": the last line
+// says what it is about, for a log of which only the end is seen.
 std::string summary_line(const std::vector<Inspection>& inspections);
 
 // report/schemas/inspection.schema.json describes it.

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -62,6 +63,24 @@ std::string environment_line(const Inspection& inspection, const TextStyle& styl
   if (environment.host.l4t.known()) facts.push_back("L4T " + environment.host.l4t.value);
   if (!facts.empty()) line += " (" + join(facts, ", ") + ")";
   return fold(shown(line, style), style.columns, 0, 4) + "\n\n";
+}
+
+// At most three, each once, in the order of the findings; "..." where there are more.
+std::vector<std::string> first_codes(const std::vector<Inspection>& inspections,
+                                     Severity severity) {
+  std::vector<std::string> codes;
+  for (const Inspection& inspection : inspections) {
+    for (const Finding& finding : inspection.findings) {
+      if (finding.severity != severity) continue;
+      if (std::find(codes.begin(), codes.end(), finding.code) != codes.end()) continue;
+      if (codes.size() == 3) {
+        codes.emplace_back("...");
+        return codes;
+      }
+      codes.push_back(finding.code);
+    }
+  }
+  return codes;
 }
 
 }  // namespace
@@ -154,7 +173,10 @@ std::string summary_line(const std::vector<Inspection>& inspections) {
   std::vector<std::string> counts;
   const auto add = [&](Severity severity, const char* word) {
     const size_t count = count_findings(inspections, severity);
-    if (count != 0) counts.push_back(count_of(count, word));
+    if (count == 0) return;
+    const std::vector<std::string> codes = first_codes(inspections, severity);
+    const bool named = severity != Severity::kNote;
+    counts.push_back(count_of(count, word) + (named ? " (" + join(codes, ", ") + ")" : ""));
   };
   add(Severity::kError, "error");
   add(Severity::kWarning, "warning");
