@@ -139,6 +139,26 @@ TEST(Diagnose, native_modules_guarded_are_a_note_and_unguarded_an_error) {
                                       "note module-missing mamba_ssm/ops/scan.py:4"}));
 }
 
+TEST(Diagnose, an_optional_package_over_a_native_module_is_noted_where_both_are_absent) {
+  TextTree tree;
+  write_environment(tree, "opt/venv");
+  const std::string site = kSite;
+  tree.write(site + "mamba_ssm/__init__.py", "from mamba_ssm.ops import scan\n");
+  tree.write(site + "mamba_ssm/ops/__init__.py", "");
+  tree.write(site + "mamba_ssm/ops/scan.py",
+             "import os\ntry:\n    from causal_conv1d.cpp_functions import f\nexcept "
+             "ImportError:\n    f = None\n");
+  const Inspection inspection = inspect(tree);
+  EXPECT_EQ(lines_of(inspection),
+            (std::vector<std::string>{"note module-missing mamba_ssm/ops/scan.py:3"}));
+  EXPECT_EQ(inspection.findings[0].title,
+            "`mamba_ssm` imports causal_conv1d, which is not there; nor is causal_conv1d_cuda");
+  EXPECT_EQ(inspection.findings[0].detail("module"), "causal_conv1d_cuda");
+  tree.write(site + "causal_conv1d/__init__.py", "");
+  tree.write(site + "causal_conv1d/cpp_functions.py", "f = 1\n");
+  EXPECT_TRUE(lines_of(inspect(tree)).empty());
+}
+
 TEST(Diagnose, call_sites_are_collected_through_aliases) {
   TextTree tree;
   write_packages(tree);

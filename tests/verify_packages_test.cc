@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <condition_variable>
+#include <mutex>
+
 #include "verify/packages.h"
 
 namespace ssmend {
@@ -156,6 +159,71 @@ TEST(CheckPackages, the_interpreter_writes_no_bytecode_and_gets_its_arguments) {
   EXPECT_EQ(process.requests[0].timeout_seconds, 12);
   ASSERT_EQ(outcomes.size(), 1u);
   EXPECT_EQ(outcomes[0].state, State::kOk);
+}
+
+CheckScript script_for(const std::string& component, bool needs_gpu) {
+  CheckScript script;
+  script.component = component;
+  script.file = "/checks/" + component + ".py";
+  script.needs_gpu = needs_gpu;
+  return script;
+}
+
+TEST(CheckPackages, where_torch_sees_no_gpu_nothing_that_needs_one_is_started) {
+  ToldProcess process;
+  process.answer = ended(
+      R"({"check": "torch and the GPU", "state": "not-checked", "reason": "torch sees no GPU",)"
+      R"( "gpu_is_missing": true})"
+      "\n");
+  const auto disk = open_system_disk();
+  Environment environment;
+  environment.python.executable = "/venv/bin/python";
+  const std::vector<CheckScript> scripts = {script_for("mamba", true), script_for("torch", false)};
+  const auto outcomes = check_packages(process, *disk, environment, scripts, {});
+  ASSERT_EQ(process.requests.size(), 1u);
+  EXPECT_EQ(process.requests[0].argv.back(), "/checks/torch.py");
+  ASSERT_EQ(outcomes.size(), 2u);
+  EXPECT_EQ(outcomes[0].component, "mamba");
+  EXPECT_EQ(outcomes[0].state, State::kNotChecked);
+  EXPECT_EQ(outcomes[0].reason, "torch sees no GPU");
+  EXPECT_TRUE(outcomes[0].gpu_is_missing);
+
+  PackageCheckRequest alone;
+  alone.components = {"mamba"};
+  check_packages(process, *disk, environment, scripts, alone);
+  ASSERT_EQ(process.requests.size(), 2u);
+  EXPECT_EQ(process.requests[1].argv.back(), "/checks/mamba.py");
+}
+
+// Answers only once as many as `together` are being run.
+class MeetingProcess : public Process {
+ public:
+  Result<ProcessResult> run(const ProcessRequest& request) override {
+    std::unique_lock<std::mutex> lock(mutex);
+    most = std::max(most, ++running);
+    changed.notify_all();
+    changed.wait_for(lock, std::chrono::seconds(10), [&] { return most >= together; });
+    --running;
+    return ended(R"({"check": ")" + request.argv.back() + R"(", "state": "ok"})" + "\n");
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  int running = 0, most = 0, together = 2;
+};
+
+TEST(CheckPackages, scripts_run_side_by_side_and_are_told_in_the_order_of_the_table) {
+  MeetingProcess process;
+  const auto disk = open_system_disk();
+  Environment environment;
+  environment.python.executable = "/venv/bin/python";
+  PackageCheckRequest request;
+  request.at_a_time = 2;
+  std::vector<CheckScript> scripts;
+  for (const char* name : {"a", "b", "c", "d"}) scripts.push_back(script_for(name, *name < 'c'));
+  const auto outcomes = check_packages(process, *disk, environment, scripts, request);
+  EXPECT_EQ(process.most, 2);
+  ASSERT_EQ(outcomes.size(), 4u);
+  for (size_t i = 0; i < outcomes.size(); ++i) EXPECT_EQ(outcomes[i].name, scripts[i].file);
 }
 
 TEST(CheckPackages, an_interpreter_that_cannot_start_is_a_failure) {

@@ -78,6 +78,7 @@ attempt("VMamba", vision_mamba)
 """
 WRONG_MACHINE, ABSENT_LIBRARY, UPSTREAM = "wrong machine", "absent library", "upstream build"
 BOTH = "and scan upstream builds"  # nothing missing: the call contract alone is broken
+NO_PACKAGE = "missing and its package too"  # a fresh environment: mamba_ssm and torch alone
 VISION = "vision"
 
 
@@ -146,7 +147,8 @@ class Case:
             if name.startswith("mamba_ssm-") and (
                     self.version == VISION or not name.startswith(f"mamba_ssm-{self.version}-")):
                 continue
-            if name.startswith("causal_conv1d-") and self.version == VISION:
+            if name.startswith("causal_conv1d-") and (
+                    self.version == VISION or self.extension == NO_PACKAGE):
                 continue
             # As uv installs: hard links to one copy, so that a write in place would show.
             subprocess.run(["cp", "-rl", f"{folder}/.", self.site], check=True)
@@ -158,7 +160,7 @@ class Case:
 
     def place_extension(self):
         target = self.site / f"causal_conv1d_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
-        if self.extension == "missing":
+        if self.extension in ("missing", NO_PACKAGE):
             return
         content = (self.options.packed / "upstream" / "causal_conv1d_cuda.so").read_bytes()
         if self.extension == WRONG_MACHINE:

@@ -14,11 +14,13 @@ import tempfile
 import time
 import zipfile
 
-from e2e_case import ABSENT_LIBRARY, BOTH, UPSTREAM, VISION, WRONG_MACHINE, Case
+from e2e_case import (ABSENT_LIBRARY, BOTH, NO_PACKAGE, UPSTREAM, VISION, WRONG_MACHINE,
+                      Case)
 
 CASES = [  # (mamba_ssm, how causal_conv1d's extension is), those that tell most first
-    ("2.2.4", BOTH), (VISION, "kernels installed alone"), ("2.2.4", UPSTREAM),
-    ("2.2.4", "missing"), ("2.3.2.post1", "missing"), ("1.2.0", "missing"), ("2.0.4", "missing"), ("2.2.2", "missing"),
+    ("2.2.4", BOTH), (VISION, "kernels installed alone"), ("2.2.4", NO_PACKAGE),
+    ("2.3.2.post1", NO_PACKAGE), ("2.2.4", UPSTREAM), ("2.2.4", "missing"),
+    ("2.3.2.post1", "missing"), ("1.2.0", "missing"), ("2.0.4", "missing"), ("2.2.2", "missing"),
     ("2.2.6.post3", "missing"), ("2.2.4", WRONG_MACHINE), ("2.2.4", ABSENT_LIBRARY),
 ]
 

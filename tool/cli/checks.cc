@@ -4,6 +4,8 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <thread>
 
 #include "base/text.h"
 #include "cli/command.h"
@@ -63,6 +65,22 @@ std::vector<std::string> package_remedies(const Disk& disk, const Environment& e
   remedies.push_back(fmt::format("`ssmend undo --python {}` takes back what was applied, {}",
                                  printable(environment.prefix), count_of(files, "file")));
   return remedies;
+}
+
+// A check holds torch and, on a GPU, a CUDA context: about 3 GB. A small board runs one at a time.
+size_t checks_at_a_time() {
+  constexpr uint64_t kBytesOfOne = uint64_t{4} << 30;
+  constexpr size_t kMost = 4;
+  uint64_t available = 0;
+  const Result<std::string> memory = open_system_disk()->read("/proc/meminfo");
+  for (const std::string& line : split_lines(memory.ok() ? *memory : "")) {
+    constexpr std::string_view kName = "MemAvailable:";
+    if (line.rfind(kName, 0) == 0) {
+      available = std::strtoull(line.c_str() + kName.size(), nullptr, 10) << 10;
+    }
+  }
+  const size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  return std::clamp<size_t>(available / kBytesOfOne, 1, std::min(cores, kMost));
 }
 
 }  // namespace
@@ -128,6 +146,7 @@ Result<void> add_package_checks(PackageCheckRequest request, const Disk& disk,
       print_progress("\r\x1b[K" + printable(component) + ": " + printable(step));
     };
   }
+  request.at_a_time = checks_at_a_time();
   const std::unique_ptr<Process> process = open_system_process();
   for (const Environment& environment : environments) {
     verification.environment = environment.prefix;

@@ -72,8 +72,9 @@ void locate(const ImportSite& site, Finding* finding) {
   finding->location.line = site.line;
 }
 
+// `imported`: the module's own name, or that of the Python package over it, missing likewise.
 void report_native(DiagnoseContext& context, const NativeModuleInfo& module,
-                   const std::vector<ImportSite>& sites) {
+                   const std::string& imported, const std::vector<ImportSite>& sites) {
   const ImportSite& first = sites.front();
   Finding finding = make_finding("module-missing");
   finding.subject = module.name;
@@ -82,7 +83,8 @@ void report_native(DiagnoseContext& context, const NativeModuleInfo& module,
   // A package whose own distribution brings the module is broken without it even where it guards
   // the import; another package only does without an option.
   finding.severity = first.fatal ? Severity::kError : Severity::kNote;
-  finding.title = fmt::format("`{}` imports {}, which is not there", package, module.name);
+  finding.title = fmt::format("`{}` imports {}, which is not there", package, imported);
+  if (imported != module.name) finding.title += fmt::format("; nor is {}", module.name);
   std::vector<std::string> places;
   for (const ImportSite& site : sites) add_place(site, &places);
   finding.evidence.push_back({"imports", list_some(places, 4)});
@@ -142,6 +144,21 @@ void report_python(DiagnoseContext& context, const std::string& name,
   context.add(std::move(finding));
 }
 
+// A package that sources only do better with, over a native module that they never name themselves
+// (mamba_ssm from 2.2.5 on and causal_conv1d).
+void judge_optional_packages(DiagnoseContext& context,
+                             const std::map<std::string, std::vector<ImportSite>>& imports) {
+  for (const NativeModuleInfo& native : knowledge().native_modules) {
+    const auto sites = imports.find(native.package);
+    if (native.package.empty() || sites == imports.end() || sites->second.front().fatal) continue;
+    if (imports.count(native.name) != 0 || has_any_file(context, native.package) ||
+        has_any_file(context, native.name)) {
+      continue;
+    }
+    report_native(context, native, native.package, sites->second);
+  }
+}
+
 }  // namespace
 
 void judge_imports(DiagnoseContext& context) {
@@ -150,10 +167,12 @@ void judge_imports(DiagnoseContext& context) {
     context.inspection.not_checked.emplace_back(
         "imports of Python modules: no standard library found, so its modules are not known");
   }
-  for (const auto& [name, sites] : imports_of(context)) {
+  const std::map<std::string, std::vector<ImportSite>> imports = imports_of(context);
+  judge_optional_packages(context, imports);
+  for (const auto& [name, sites] : imports) {
     if (name.empty()) continue;
     if (const NativeModuleInfo* native = knowledge().native_module(name)) {
-      if (!has_any_file(context, name)) report_native(context, *native, sites);
+      if (!has_any_file(context, name)) report_native(context, *native, name, sites);
       continue;
     }
     if (!standard_library || !sites.front().fatal || builtin(name)) continue;

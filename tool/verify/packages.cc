@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/text.h"
 
@@ -109,6 +112,7 @@ CheckScript script_of(const Json& row, const std::string& directory) {
   script.modules = texts_of(row, "modules");
   script.checkout = text_of(row, "checkout");
   script.timeout_seconds = number_of(row, "timeout_seconds").value_or(300);
+  script.needs_gpu = row.value("needs_gpu", false);
   return script;
 }
 
@@ -159,6 +163,42 @@ std::vector<CheckOutcome> run_script(Process& process, const Environment& enviro
     return {failed};
   }
   return read_check_output(script.component, *result);
+}
+
+// A script with what came of it, in the order of the table.
+struct Planned {
+  const CheckScript* script = nullptr;
+  std::vector<CheckOutcome> outcomes;  // empty: not run yet
+};
+
+// Those of `planned` that are still to run and need a GPU, or need none.
+void run_side_by_side(Process& process, const Environment& environment,
+                      const PackageCheckRequest& request, bool on_the_gpu,
+                      std::vector<Planned>& planned) {
+  std::vector<Planned*> waiting;
+  for (Planned& each : planned) {
+    if (each.outcomes.empty() && each.script->needs_gpu == on_the_gpu) waiting.push_back(&each);
+  }
+  std::mutex telling;
+  PackageCheckRequest one_tells = request;
+  if (request.on_step) {
+    one_tells.on_step = [&](const std::string& component, const std::string& step) {
+      const std::lock_guard<std::mutex> lock(telling);
+      request.on_step(component, step);
+    };
+  }
+  std::atomic<size_t> next = 0;
+  const auto work = [&] {
+    for (size_t i = next++; i < waiting.size(); i = next++) {
+      waiting[i]->outcomes = run_script(process, environment, *waiting[i]->script, one_tells);
+    }
+  };
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < std::min(request.at_a_time, waiting.size()); ++i) {
+    others.emplace_back(work);
+  }
+  work();
+  for (std::thread& other : others) other.join();
 }
 
 }  // namespace
@@ -238,17 +278,37 @@ std::vector<CheckOutcome> check_packages(Process& process, const Disk& disk,
                                          const Environment& environment,
                                          const std::vector<CheckScript>& scripts,
                                          const PackageCheckRequest& request) {
-  std::vector<CheckOutcome> outcomes;
+  std::vector<Planned> chosen;
   for (const CheckScript& script : scripts) {
     const std::vector<std::string>& wanted = request.components;
-    const bool chosen = std::find(wanted.begin(), wanted.end(), script.component) != wanted.end();
-    if (!wanted.empty() && !chosen) continue;
-    if (std::string reason = obstacle(disk, environment, script, request); !reason.empty()) {
-      outcomes.push_back(not_checked(script, std::move(reason)));
+    if (!wanted.empty() &&
+        std::find(wanted.begin(), wanted.end(), script.component) == wanted.end()) {
       continue;
     }
-    std::vector<CheckOutcome> more = run_script(process, environment, script, request);
-    outcomes.insert(outcomes.end(), more.begin(), more.end());
+    chosen.push_back({&script, {}});
+    if (std::string reason = obstacle(disk, environment, script, request); !reason.empty()) {
+      chosen.back().outcomes.push_back(not_checked(script, std::move(reason)));
+    }
+  }
+  run_side_by_side(process, environment, request, false, chosen);
+  const CheckOutcome* no_gpu = nullptr;
+  for (const Planned& planned : chosen) {
+    for (const CheckOutcome& outcome : planned.outcomes) {
+      if (outcome.gpu_is_missing) no_gpu = &outcome;
+    }
+  }
+  if (no_gpu != nullptr) {
+    const std::string reason = no_gpu->reason;
+    for (Planned& planned : chosen) {
+      if (!planned.outcomes.empty() || !planned.script->needs_gpu) continue;
+      planned.outcomes.push_back(not_checked(*planned.script, reason));
+      planned.outcomes.back().gpu_is_missing = true;
+    }
+  }
+  run_side_by_side(process, environment, request, true, chosen);
+  std::vector<CheckOutcome> outcomes;
+  for (Planned& planned : chosen) {
+    std::move(planned.outcomes.begin(), planned.outcomes.end(), std::back_inserter(outcomes));
   }
   return outcomes;
 }
