@@ -141,6 +141,31 @@ TEST(PatchRules, bare_triton_imports_are_guarded_where_triton_is_absent) {
             "not-needed: triton/__init__.py is there");
 }
 
+TEST(PatchRules, an_absent_package_gives_way_to_the_kernel_library) {
+  const std::string text =
+      "try:\n"
+      "    from causal_conv1d import causal_conv1d_fn, causal_conv1d_update\n"
+      "except ImportError:\n"
+      "    causal_conv1d_fn, causal_conv1d_update = None, None\n";
+  OneFile files;
+  files.path = "ssm_kernels/__init__.py";
+  PatchFacts facts;
+  facts.files = &files;
+  const std::string once = patched(facts, "mamba_ssm/modules/mamba2.py", text);
+  EXPECT_EQ(once,
+            "try:\n"
+            "    from causal_conv1d import causal_conv1d_fn, causal_conv1d_update\n"
+            "except ImportError:\n"
+            "    try:\n"
+            "        from ssm_kernels import causal_conv1d_fn, causal_conv1d_update\n"
+            "    except ImportError:\n"
+            "        causal_conv1d_fn, causal_conv1d_update = None, None\n");
+  EXPECT_EQ(patched(facts, "mamba_ssm/modules/mamba2.py", once), "no rule");
+  files.path = "causal_conv1d/__init__.py";
+  EXPECT_EQ(patched(facts, "mamba_ssm/modules/mamba2.py", text),
+            "not-needed: causal_conv1d/__init__.py is there");
+}
+
 TEST(PatchRules, cpp_functions_are_supplied_for_packages_without_them) {
   const std::string text =
       "try:\n"

@@ -58,6 +58,7 @@ class Planner {
           if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
         }
       }
+      add_convolution(modules);
       if (Result<void> planned = plan_modules(modules, codes); !planned.ok()) {
         return std::move(planned).error();
       }
@@ -84,6 +85,19 @@ class Planner {
   }
 
  private:
+  // Where mamba_ssm has no causal_conv1d package, it takes the functions of ssm_kernels, and those
+  // are over this module.
+  void add_convolution(std::vector<std::string>& modules) const {
+    const std::string module = "causal_conv1d_cuda";
+    const auto is_there = [&](const std::string& name) {
+      return !inspection_.environment.find_module(*request_.disk, name).empty();
+    };
+    if (!modules.empty() && std::find(modules.begin(), modules.end(), module) == modules.end() &&
+        is_there("mamba_ssm") && !is_there("causal_conv1d") && !is_there(module)) {
+      modules.push_back(module);
+    }
+  }
+
   void move_earlier() {
     if (!is_wanted(request_.only, "earlier-repair")) return;
     Action action = move_earlier_repairs(inspection_, plan_.refusals);
