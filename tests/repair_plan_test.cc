@@ -93,7 +93,6 @@ class Planning : public ::testing::Test {
     site_ = directory_ + "/venv/lib/python3.10/site-packages";
     write_file(site_ + "/selective_scan_cuda.cpython-310-x86_64-linux-gnu.so", "broken");
     write_file(site_ + "/mamba_ssm/__init__.py", "import selective_scan_cuda\n");
-    write_file(site_ + "/causal_conv1d/__init__.py", "");
     write_file(site_ + "/mamba_ssm-2.2.4.dist-info/RECORD",
                "selective_scan_cuda.cpython-310-x86_64-linux-gnu.so,sha256=q,6\n");
     const std::string kernels = directory_ + "/kernels/linux_x86_64";
@@ -188,13 +187,6 @@ TEST_F(Planning, a_module_for_another_machine_is_moved_aside_for_the_drop_in) {
   ASSERT_EQ(made.bookkeeping.size(), 1u);
   EXPECT_EQ(made.bookkeeping[0].content, "");  // its only row is of the file moved aside
   EXPECT_TRUE(made.remaining.empty());
-}
-
-TEST_F(Planning, the_convolution_comes_along_where_its_package_is_absent) {
-  find("wrong-machine", "selective_scan_cuda");
-  fs::remove_all(site_ + "/causal_conv1d");
-  ASSERT_TRUE(apply_plan(*disk_, request_.scope, plan(), {}).ok());
-  EXPECT_EQ(read_file(site_ + "/causal_conv1d_cuda.abi3.so"), "the convolution module");
 }
 
 TEST_F(Planning, applied_undone_and_planned_again_it_is_the_same) {

@@ -58,7 +58,6 @@ class Planner {
           if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
         }
       }
-      add_convolution(modules);
       if (Result<void> planned = plan_modules(modules, codes); !planned.ok()) {
         return std::move(planned).error();
       }
@@ -85,19 +84,6 @@ class Planner {
   }
 
  private:
-  // Where mamba_ssm has no causal_conv1d package, it takes the functions of ssm_kernels, and those
-  // are over this module.
-  void add_convolution(std::vector<std::string>& modules) const {
-    const std::string module = "causal_conv1d_cuda";
-    const auto is_there = [&](const std::string& name) {
-      return !inspection_.environment.find_module(*request_.disk, name).empty();
-    };
-    if (!modules.empty() && std::find(modules.begin(), modules.end(), module) == modules.end() &&
-        is_there("mamba_ssm") && !is_there("causal_conv1d") && !is_there(module)) {
-      modules.push_back(module);
-    }
-  }
-
   void move_earlier() {
     if (!is_wanted(request_.only, "earlier-repair")) return;
     Action action = move_earlier_repairs(inspection_, plan_.refusals);
@@ -221,17 +207,22 @@ class Planner {
       before = std::move(simulated).value();
       now = &before;
     }
-    std::map<std::string, std::vector<std::string>> codes_by_file;
+    std::map<std::string, std::vector<std::string>> codes_by_file, codes_by_rule;
+    const auto note = [](std::vector<std::string>& codes, const std::string& code) {
+      if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
+    };
     for (const Finding& finding : now->findings) {
       if (!is_broken(finding) || !is_one_of(kSourceCodes, finding.code)) continue;
       if (!is_wanted(request_.only, finding.code)) continue;
-      if (finding.code == "python-module-missing" && !is_done_without(finding.subject)) continue;
-      std::vector<std::string>& codes = codes_by_file[finding.location.path];
-      if (std::find(codes.begin(), codes.end(), finding.code) == codes.end()) {
-        codes.push_back(finding.code);
+      if (finding.code != "python-module-missing") {
+        note(codes_by_file[finding.location.path], finding.code);
+        continue;
+      }
+      for (const RuleSet& rules : request_.rules) {
+        if (does_without(rules, finding.subject)) note(codes_by_rule[rules.id], finding.code);
       }
     }
-    if (codes_by_file.empty() && !all_rules) return {};
+    if (codes_by_file.empty() && codes_by_rule.empty() && !all_rules) return {};
     const std::vector<std::string>& sites = now->environment.site_directories;
     const EnvironmentFiles files(overlay_, sites);
     PatchFacts facts = patch_facts_of(*now);
@@ -249,27 +240,34 @@ class Planner {
     start_from_originals(overlay_, now->environment, request_.rules, facts, plan_.patches,
                          plan_.refusals);
     for (const FilePatch& patch : plan_.patches) {
-      if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file);
+      if (patch.state == PatchState::kApplied) add_patch(patch, codes_by_file, codes_by_rule);
     }
     return {};
   }
 
-  // Whether a rule takes effect where that Python module is absent.
-  bool is_done_without(const std::string& module) const {
+  // Whether the rules take effect where that Python module is absent.
+  static bool does_without(const RuleSet& rules, const std::string& module) {
     const std::string file = module + "/__init__.py";
-    return std::any_of(request_.rules.begin(), request_.rules.end(), [&](const RuleSet& rules) {
-      return std::any_of(rules.when.begin(), rules.when.end(), [&](const RuleCondition& condition) {
-        return condition.file == file && condition.exists == 0;
-      });
+    return std::any_of(rules.when.begin(), rules.when.end(), [&](const RuleCondition& condition) {
+      return condition.file == file && condition.exists == 0;
     });
   }
 
   void add_patch(const FilePatch& patch,
-                 const std::map<std::string, std::vector<std::string>>& codes_by_file) {
-    auto codes = codes_by_file.find(patch.relative);
-    if (codes == codes_by_file.end()) codes = codes_by_file.find(patch.path);
-    // With --only, a file that no chosen finding names is left alone.
-    if (codes == codes_by_file.end() && !request_.only.empty()) return;
+                 const std::map<std::string, std::vector<std::string>>& codes_by_file,
+                 const std::map<std::string, std::vector<std::string>>& codes_by_rule) {
+    std::vector<std::string> codes;
+    for (const auto& [answers, keys] :
+         {std::pair(&codes_by_file, std::vector<std::string>{patch.relative, patch.path}),
+          std::pair(&codes_by_rule, patch.rules)}) {
+      for (const std::string& key : keys) {
+        const auto found = answers->find(key);
+        if (found == answers->end()) continue;
+        codes.insert(codes.end(), found->second.begin(), found->second.end());
+      }
+    }
+    // With --only, a file that no chosen finding calls for is left alone.
+    if (codes.empty() && !request_.only.empty()) return;
     if (const std::string refusal = refusal_for(patch.path); !refusal.empty()) {
       plan_.refusals.push_back(refusal);
       return;
@@ -278,7 +276,7 @@ class Planner {
     action.kind = Action::Kind::kPatch;
     action.title = patch.relative;
     action.summary = count_of(patch.edits.size(), "edit");
-    if (codes != codes_by_file.end()) action.for_findings = codes->second;
+    action.for_findings = std::move(codes);
     action.rules = patch.rules;
     action.question = question_of(inspection_.environment, patch.path);
     FileChange change;
