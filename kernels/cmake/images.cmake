@@ -59,6 +59,14 @@ foreach(toolkit 11 13)
   endif()
 endforeach()
 
+# What an earlier choice of architectures left: the manifest lists the packs of that folder.
+file(GLOB present ${CMAKE_CURRENT_BINARY_DIR}/images/*.pack)
+foreach(pack IN LISTS present)
+  if(NOT pack IN_LIST SSM_IMAGE_PACKS)
+    file(REMOVE ${pack} ${pack}.d)
+  endif()
+endforeach()
+
 set(assembler ".section .rodata\n.balign 64\n.globl ssm_embedded_pack\n.globl ssm_embedded_pack_end\n")
 string(APPEND assembler ".hidden ssm_embedded_pack\n.hidden ssm_embedded_pack_end\nssm_embedded_pack:\n")
 foreach(pack IN LISTS SSM_IMAGE_PACKS)
