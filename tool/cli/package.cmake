@@ -33,7 +33,6 @@ set(CPACK_PACKAGE_NAME ssmend)
 set(CPACK_PACKAGE_CONTACT "the ssmend developers <ssmend@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY
     "mends Python environments whose Mamba / SSM extensions do not load or do not work")
-set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 if(SSMEND_PORTABLE)
   # Linked statically and without symbols for a glibc of our choice (.ci/cross): nothing to find out.

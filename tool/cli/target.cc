@@ -1,3 +1,4 @@
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include <array>
@@ -73,12 +74,14 @@ Result<std::string> data_directory(const std::string& name) {
   std::vector<std::string> places;
   if (const std::string chosen = environment_variable("SSMEND_DATA"); !chosen.empty())
     places.push_back(chosen);
-  std::array<char, PATH_MAX> self;
-  const ssize_t length = ::readlink("/proc/self/exe", self.data(), self.size());
-  if (length > 0) {
-    const std::string executable(self.data(), static_cast<size_t>(length));
-    const std::string directory(directory_name(executable));
+  // The kernel's own note of how this program was started does without a mounted /proc.
+  const auto* started_as = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
+  for (const char* self : {"/proc/self/exe", started_as}) {
+    std::array<char, PATH_MAX> executable;
+    if (self == nullptr || ::realpath(self, executable.data()) == nullptr) continue;
+    const std::string directory(directory_name(executable.data()));
     places.push_back(normal_path(path_join(directory, "../share/ssmend")));
+    break;
   }
   const std::unique_ptr<Disk> disk = open_system_disk();
   std::vector<std::string> tried;
