@@ -30,7 +30,8 @@ const std::set<std::string> kCodes = {"missing-library",      "load-order",
                                       "wrong-result",         "static-tls",
                                       "exec-stack",           "truncated-file",
                                       "bad-file-in-path",     "stale-ld-cache",
-                                      "interpreter-missing",  "kernels-alone"};
+                                      "interpreter-missing",  "kernels-alone",
+                                      "several-copies"};
 
 TEST(Codes, the_table_has_every_code_once_and_complete) {
   std::set<std::string> found;
@@ -157,6 +158,34 @@ TEST(Diagnose, an_optional_package_over_a_native_module_is_noted_where_both_are_
   tree.write(site + "causal_conv1d/__init__.py", "");
   tree.write(site + "causal_conv1d/cpp_functions.py", "f = 1\n");
   EXPECT_TRUE(lines_of(inspect(tree)).empty());
+}
+
+TEST(Diagnose, a_package_in_two_import_directories_is_noted_with_both_versions) {
+  TextTree tree;
+  write_packages(tree);
+  const std::string site = kSite;
+  const auto metadata = [&](const std::string& folder, const std::string& version) {
+    tree.write(folder + "mamba_ssm-" + version + ".dist-info/METADATA",
+               "Metadata-Version: 2.1\nName: mamba-ssm\nVersion: " + version + "\n");
+  };
+  metadata(site, "2.2.4");
+  EXPECT_TRUE(lines_of(inspect(tree)).empty());
+  tree.write(site + "more.pth", "/opt/other\n/opt/third\n/opt/again\n");
+  tree.write("opt/other/mamba_ssm/__init__.py", "");
+  metadata("opt/other/", "1.2.0");
+  tree.write("opt/third/mamba_ssm.py", "");
+  tree.link("/opt/other", "opt/again");
+  const Inspection inspection = inspect(tree);
+  EXPECT_EQ(lines_of(inspection),
+            std::vector<std::string>{"note several-copies mamba_ssm/__init__.py:0"});
+  const Finding& finding = inspection.findings[0];
+  EXPECT_EQ(finding.title, "`mamba_ssm` lies in 3 import directories; Python takes the first");
+  std::vector<std::string> evidence;
+  for (const auto& each : finding.evidence) evidence.push_back(each.label + ": " + each.text);
+  EXPECT_EQ(evidence, (std::vector<std::string>{
+                          "imported: /" + site + "mamba_ssm/__init__.py (2.2.4)",
+                          "not used: /opt/other/mamba_ssm/__init__.py (1.2.0)",
+                          "not used: /opt/third/mamba_ssm.py (no metadata beside it)"}));
 }
 
 TEST(Diagnose, call_sites_are_collected_through_aliases) {

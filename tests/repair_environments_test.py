@@ -259,6 +259,17 @@ class Environments(EnvironmentCase):
         self.assertIn("-> /nowhere/python3, which does not exist", " ".join(answer.out.split()))
         self.assertIn("Nothing that ssmend can repair here", answer.out)
 
+    def test_a_folder_of_packages_without_an_interpreter_is_not_called_healthy(self):
+        bundle = self.work / "bundle"
+        write(bundle / "mamba_ssm" / "__init__.py", "")
+        before = picture(bundle)
+        answer = self.ssmend("repair", "--site-packages", bundle, "--yes", "--no-verify", expect=1)
+        self.assertIn("bundle: no interpreter beside it, so its native modules are not judged",
+                      answer.out)
+        self.assertIn("Nothing that ssmend can repair here", answer.out)
+        self.assertNotIn("Nothing to repair", answer.out)
+        self.assert_same(picture(bundle), before)
+
     @staticmethod
     def but_for_the_folder_itself(found):
         """A run killed before there was a journal cannot know the time of the folder it lies in."""

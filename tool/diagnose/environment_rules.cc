@@ -1,8 +1,11 @@
-// The environment as a whole: is there an interpreter (interpreter-missing), and does the kernel
-// library have a module whose own package is not installed (kernels-alone).
+// The environment as a whole: is there an interpreter (interpreter-missing), does the kernel
+// library have a module whose own package is not installed (kernels-alone), and does a package lie
+// in several import directories (several-copies).
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "diagnose/context.h"
@@ -67,6 +70,65 @@ void judge_kernels_alone(DiagnoseContext& context) {
   }
 }
 
+struct Copy {
+  std::string path;     // of the file that `import` runs
+  std::string version;  // by the metadata beside it
+};
+
+// In the order of import. One folder under two names (lib64 -> lib) counts once.
+std::vector<Copy> copies_of(const DiagnoseContext& context, const std::string& package,
+                            const std::string& distribution_name) {
+  std::vector<Copy> copies;
+  std::set<std::pair<uint64_t, uint64_t>> folders;
+  for (const std::string& site : context.environment().site_directories) {
+    for (const std::string& file : {package + "/__init__.py", package + ".py"}) {
+      const std::string path = path_join(site, file);
+      const Result<FileStat> folder = context.disk.stat(std::string(directory_name(path)));
+      if (!folder.ok() || !context.disk.exists(path)) continue;
+      if (!folders.insert({folder->device, folder->inode}).second) break;
+      Copy copy{path, "no metadata beside it"};
+      for (const Distribution& distribution : context.environment().distributions) {
+        if (distribution.site_directory == site &&
+            distribution.normalized_name == distribution_name) {
+          copy.version = distribution.version;
+        }
+      }
+      copies.push_back(std::move(copy));
+      break;
+    }
+  }
+  return copies;
+}
+
+void judge_copies(DiagnoseContext& context) {
+  std::vector<ConsumerInfo> packages = knowledge().consumers;
+  packages.push_back({"torch", "torch"});
+  for (const ConsumerInfo& package : packages) {
+    const std::vector<Copy> copies = copies_of(context, package.package, package.distribution);
+    if (copies.size() < 2) continue;
+    Finding finding = make_finding("several-copies");
+    finding.subject = package.package;
+    finding.subject_path = copies.front().path;
+    finding.location.path = context.shown(copies.front().path);
+    finding.title = fmt::format("`{}` lies in {} import directories; Python takes the first",
+                                package.package, copies.size());
+    for (const Copy& copy : copies) {
+      finding.evidence.push_back({&copy == copies.data() ? "imported" : "not used",
+                                  fmt::format("{} ({})", copy.path, copy.version)});
+    }
+    finding.meaning = fmt::format(
+        "What is installed, upgraded or patched in another of them changes nothing at `import {}`.",
+        package.package);
+    finding.remedies.push_back(
+        {fmt::format("`pip uninstall {}` removes the first, where it is not the one that is wanted",
+                     package.distribution),
+         package.distribution});
+    finding.details.emplace_back("module", package.package);
+    finding.details.emplace_back("path", copies.front().path);
+    context.add(std::move(finding));
+  }
+}
+
 }  // namespace
 
 std::vector<KernelsAlone> kernels_alone(const Disk& disk, const Environment& environment) {
@@ -90,6 +152,7 @@ std::vector<KernelsAlone> kernels_alone(const Disk& disk, const Environment& env
 void judge_environment(DiagnoseContext& context) {
   judge_interpreter(context);
   judge_kernels_alone(context);
+  judge_copies(context);
 }
 
 }  // namespace ssmend
