@@ -92,12 +92,18 @@ bool is_rows(const ssm_conv1d_backward_args& args) {
          rows_misaligned_alike(args.dout, args.dx);
 }
 
+// Where no GPU answers the workspace is still told, as for an H100: no kernel will use it.
+int multiprocessors(const ssm_tensor& tensor) {
+  const ssm_device* facts = nullptr;
+  return device_facts(tensor.device, &facts) == SSM_OK ? facts->multiprocessors : 132;
+}
+
 Plan make_plan(const ssm_conv1d_backward_args& args) {
   const ssm_tensor& x = args.x;
   Plan plan = {};
   plan.grid.y = batch_grid(x);
   if (is_rows(args)) {
-    const RowTiling tiling = walk_row(row_shape(args.dx));
+    const RowTiling tiling = walk_row(row_shape(args.dx), multiprocessors(args.dx));
     plan.path = Conv1dPath::kRows;
     plan.tiles = tiling.tiles;
     plan.tile_size = tiling.chunks;

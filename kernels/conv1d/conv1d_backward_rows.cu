@@ -6,9 +6,11 @@
 // Two kernels, each the faster one where it is used (H100, 8 x 4096 x 2048):
 // * team_rows, for float32: up to four neighbouring warps take neighbouring chunks, and the dy
 //   between them goes through shared memory. Memory is read in runs of 2 KiB, which is 8 % faster.
+//   The next step's lines are prefetched: 2 to 9 % faster.
 // * lone_rows, for 16 bits: a warp walks alone with the next steps' loads in flight. With twice the
 //   elements a chunk the arithmetic weighs more than the runs: rows have few steps, each warp's
-//   set-up is paid once a row, and the registers of a team's kernel would not fit.
+//   set-up is paid once a row, and the registers of a team's kernel would not fit. Lines of the
+//   step after those in flight are prefetched: 2 to 4 % faster; one step further ahead is slower.
 
 // Measured on an H100: 6 % faster here than loads through the read-only path.
 #define SSM_PLAIN_LOADS
@@ -18,6 +20,11 @@ namespace ssm {
 namespace {
 
 constexpr int kWarps = 4;
+
+// Starts to bring the line of an address within an allocation into L2.
+__device__ __forceinline__ void prefetch_line(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+}
 
 // What one lane loads for a step.
 template <typename T, int W>
@@ -177,6 +184,10 @@ __device__ __forceinline__ void team_rows(const Conv1dBackwardParams& p) {
     for (; at >= 0; at -= stride) {
       Loaded<T, W> in;
       load(at, in);
+      if ((lane & 7) == 0 && at >= stride && at <= ends.last) {
+        prefetch_line(x_at);  // load() has moved on to the next step's
+        prefetch_line(dout_at);
+      }
       const bool cut = ends.is_cut(at);
       if (cut) {
         const int position = t.position(at);
@@ -282,6 +293,10 @@ __device__ __forceinline__ void lone_rows(const Conv1dBackwardParams& p) {
       dout_next.clear();
       if (at - 64 >= low) x_next.load(x_at - 2 * kStep);
       if (at - 32 >= ends.low) dout_next.load(dout_at - kStep);
+      if ((lane & 7) == 0) {
+        if (at >= 96) prefetch_line(x_at - 3 * kStep);
+        if (at >= 64) prefetch_line(dout_at - 2 * kStep);
+      }
       const bool cut = ends.is_cut(at);
       if (cut) {
         const int position = t.position(at);

@@ -98,25 +98,30 @@ RowTiling tile_row(const RowShape& shape, int lane_chunks) {
   return tiling;
 }
 
-RowTiling walk_row(const RowShape& shape) {
+// The tiles a row are those whose warps are through first: rounds of as many warps as the GPU
+// holds, each as long as its tile and a set-up of about one and a half steps. On an H100 the order
+// of these costs is that of the times measured for 1,536 to 32,768 rows of 2,048 to 16,384
+// elements.
+RowTiling walk_row(const RowShape& shape, int multiprocessors) {
   const int64_t chunks = most_chunks(shape);
   RowTiling tiling = {};
   tiling.team = shape.element_bytes == 2 ? 1 : chunks > 2 * kLanes ? 4 : chunks > kLanes ? 2 : 1;
   const int64_t lanes = kLanes * tiling.team;
-  const int64_t steps = (chunks + lanes - 1) / lanes;
-  // Fewer rows are cut into shorter tiles: the GPU is then busy to the end.
   const int64_t warps = shape.batch * shape.channels * tiling.team;
-  const int64_t most = warps < 4 * kWantedWarps ? 5 : 16;
-  int64_t tiles = (steps + most - 1) / most;
-  while (tiles * 2 <= steps && warps * tiles < kWantedWarps) tiles *= 2;
-  const int64_t steps_each = (steps + tiles - 1) / tiles;
-  // The last step of a tile keeps a lane for the chunk after it, and lines of 128 bytes whole.
-  const int64_t per_tile = tiles == 1 ? multiple_of_8(chunks) : steps_each * lanes - 8;
-  tiling.chunks = static_cast<int>(per_tile);
-  tiling.tiles = static_cast<int>((chunks + per_tile - 1) / per_tile);
-  const int64_t walked = tiling.tiles == 1 ? chunks : per_tile + 1;
+  const int64_t held = int64_t{multiprocessors} * (shape.element_bytes == 2 ? 28 : 32);
+  int64_t least = 0;
+  for (int64_t tiles = 1; tiles == 1 || tiles * lanes < chunks + lanes; tiles += 1 + tiles / 8) {
+    const int64_t each = multiple_of_8((chunks + tiles - 1) / tiles);
+    const int64_t cost = (warps * tiles + held - 1) / held * (2 * each + 3 * lanes);
+    if (tiles > 1 && cost >= least) continue;
+    least = cost;
+    tiling.chunks = static_cast<int>(each);
+  }
+  tiling.tiles = static_cast<int>((chunks + tiling.chunks - 1) / tiling.chunks);
+  // The chunk after a tile is walked too, unless the row ends there.
+  const int64_t walked = tiling.tiles == 1 ? chunks : tiling.chunks + 1;
   tiling.steps = static_cast<int>((walked + lanes - 1) / lanes);
-  tiling.groups = batch_groups(shape.batch, kWantedSteps / tiling.steps,
+  tiling.groups = batch_groups(shape.batch, (kWantedSteps + tiling.steps / 2) / tiling.steps,
                                shape.channels * tiling.tiles * tiling.team);
   return tiling;
 }

@@ -46,7 +46,7 @@ struct RowTiling {
 RowTiling tile_row(const RowShape& shape, int lane_chunks);
 
 // Backward: a team walks a tile, 32 chunks a warp and step.
-RowTiling walk_row(const RowShape& shape);
+RowTiling walk_row(const RowShape& shape, int multiprocessors);
 
 // Blocks of the channel-last gradients: lanes x channel vectors along x, tiles_per_block tiles of
 // `positions` along y.

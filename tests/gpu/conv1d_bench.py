@@ -1,12 +1,15 @@
 """Times causal_conv1d_cuda beside upstream's build and a device-to-device copy, in one run.
 
 usage: conv1d_bench.py [--upstream FILE.so] [--only TEXT]
-Prints one line a row: time, rate (bytes read + written), ratio to the copy rate, ratio to upstream.
+Prints one line a row: time on the GPU, rate (bytes read + written), ratio to the rate of a large
+copy and of a copy of the row's own bytes, ratio to upstream. Ours, the copy and upstream take turns.
 """
 
 import argparse
 import importlib.util
+import os
 import statistics
+import sys
 import time
 
 import torch
@@ -26,25 +29,34 @@ def load_upstream(path):
     return module
 
 
-def milliseconds(calls):
-    """Median over REPEATS of the time of one call; `calls` are the same work on other tensors."""
-    for call in calls[:3]:
-        call()
-    times = []
+def medians(groups):
+    """The median time on the GPU of each group of calls, in ms. A group's calls do the same work on
+    other tensors; the groups take turns. The GPU is kept busy before each call, so that it never
+    waits for the host."""
+    for calls in groups:
+        for call in calls[:3]:
+            call()
+    times = [[] for _ in groups]
     for repeat in range(REPEATS):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        calls[repeat % len(calls)]()
-        stop.record()
-        stop.synchronize()
-        times.append(start.elapsed_time(stop))
-    return statistics.median(times)
+        for calls, found in zip(groups, times):
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda._sleep(60_000)
+            start.record()
+            calls[repeat % len(calls)]()
+            stop.record()
+            found.append((start, stop))
+    torch.cuda.synchronize()
+    return [statistics.median(a.elapsed_time(b) for a, b in found) for found in times]
+
+
+def copy_calls(count, sets):
+    """Copies that read and write `count` bytes together."""
+    pairs = [torch.empty(2, count // 2, device="cuda", dtype=torch.uint8) for _ in range(sets)]
+    return [lambda pair=pair: pair[1].copy_(pair[0]) for pair in pairs]
 
 
 def copy_rate():
-    source = torch.randn(64 << 20, device="cuda")
-    target = torch.empty_like(source)
-    return 2 * source.numel() * 4 / milliseconds([lambda: target.copy_(source)]) / 1e9
+    return (512 << 20) / medians([copy_calls(512 << 20, 1)])[0] / 1e9
 
 
 def draw(batch, dim, length, dtype, layout):
@@ -110,16 +122,16 @@ def bench_shapes(upstream, only):
             if only and only not in label:
                 continue
             calls, count = make(native, batch, dim, length, dtype, layout)
-            ours = milliseconds(calls)
-            line = f"{label:38} {ours * 1e3:8.1f} us {count / ours / 1e9:5.2f} TB/s"
-            line += f" copy x{count / ours / 1e9 / rate:.2f}"
-            del calls
+            groups = [calls, copy_calls(count, len(calls))]
             if upstream is not None:
-                calls, _ = make(upstream, batch, dim, length, dtype, layout)
-                theirs = milliseconds(calls)
-                line += f"  upstream {theirs * 1e3:8.1f} us  x{theirs / ours:.2f}"
-                del calls
+                groups.append(make(upstream, batch, dim, length, dtype, layout)[0])
+            ours, same, *theirs = medians(groups)
+            line = f"{label:38} {ours * 1e3:8.1f} us {count / ours / 1e9:5.2f} TB/s"
+            line += f" copy x{count / ours / 1e9 / rate:.2f}, same size x{same / ours:.2f}"
+            if theirs:
+                line += f"  upstream {theirs[0] * 1e3:8.1f} us  x{theirs[0] / ours:.2f}"
             print(line, flush=True)
+            del calls, groups
             torch.cuda.empty_cache()
 
 
@@ -143,7 +155,7 @@ def graph_microseconds(calls):
     with torch.cuda.graph(graph):
         for call in calls:
             call()
-    return milliseconds([graph.replay]) * 1e3 / len(calls)
+    return medians([[graph.replay]])[0] * 1e3 / len(calls)
 
 
 def bench_update(upstream):
@@ -169,7 +181,20 @@ def host_microseconds(call):
     return best
 
 
-def bench_host(upstream):
+def upstream_function(upstream, folder):
+    """causal_conv1d_fn of the package beside upstream's build, over that build."""
+    if upstream is None or not os.path.isdir(os.path.join(folder, "causal_conv1d")):
+        return None
+    sys.path.insert(0, folder)
+    sys.modules["causal_conv1d_cuda"] = upstream
+    from causal_conv1d import causal_conv1d_fn
+
+    sys.modules["causal_conv1d_cuda"] = native
+    sys.path.remove(folder)
+    return causal_conv1d_fn
+
+
+def bench_host(upstream, folder):
     from ssm_kernels import causal_conv1d_fn, causal_conv1d_update
 
     x = torch.randn(1, 64, 16, device="cuda", dtype=torch.float16)
@@ -198,6 +223,14 @@ def bench_host(upstream):
             step, state, weight, bias, "silu")),
         ("torch.empty_like", lambda: torch.empty_like(x)),
     ]
+    theirs = upstream_function(upstream, folder)
+    if theirs is not None:
+        rows += [
+            ("upstream causal_conv1d_fn, no gradient", lambda: theirs(
+                x, weight, bias, activation="silu")),
+            ("upstream causal_conv1d_fn, autograd", lambda: theirs(
+                x, trained, bias, activation="silu")),
+        ]
     for name, call in rows:
         print(f"host {name}: {host_microseconds(call):.2f} us", flush=True)
 
@@ -212,7 +245,7 @@ def main():
     bench_shapes(upstream, options.only)
     if not options.only:
         bench_update(upstream)
-        bench_host(upstream)
+        bench_host(upstream, os.path.dirname(options.upstream or ""))
 
 
 if __name__ == "__main__":

@@ -208,21 +208,32 @@ def check_errors():
 
 
 def check_large():
-    """More than 2^31 elements: the last rows are compared."""
-    for layout, shape in (("rows", (2, 4096, 300007)), ("channels", (2, 4096, 300007))):
-        batch, dim, length = shape
+    """More than 2^31 elements: the first and the last channels are compared, whole."""
+    batch, dim, length = 2, 4096, 300007
+    c = case(batch=batch, dim=8, length=length, bias=False)
+    for layout in ("rows", "channels"):
         size = (batch, dim, length) if layout == "rows" else (batch, length, dim)
-        x = torch.randn(size, device="cuda", dtype=torch.bfloat16)
-        x = x if layout == "rows" else x.transpose(1, 2)
-        w = torch.randn(dim, 4, device="cuda")
-        out = torch.full_like(x, float("nan"))
-        native.causal_conv1d_fwd(x, w, None, None, None, out, None, True)
-        c = case(batch=1, dim=8, length=4096, bias=False)
-        part = dict(x=x[1:, -8:, -4096:].contiguous(), weight=w[-8:], bias=None, seq_idx=None,
-                    initial=x[1:, -8:, -4099:-4096], dfinal=None, dout=torch.zeros(1, device="cuda"))
-        compare(f"fwd beyond 2^31 elements, {layout}", out[1:, -8:, -4096:],
-                reference(c, part)["out"], ROUNDING[torch.bfloat16], 4e-6)
-        del x, out
+        x, dout, out, dx = (torch.empty(size, device="cuda", dtype=torch.bfloat16) for _ in range(4))
+        if layout == "channels":
+            x, dout, out, dx = (tensor.transpose(1, 2) for tensor in (x, dout, out, dx))
+        x.normal_()
+        dout.normal_()
+        out.fill_(float("nan"))
+        dx.fill_(float("nan"))
+        weight = torch.randn(dim, 4, device="cuda")
+        dweight = torch.zeros_like(weight)
+        native.causal_conv1d_fwd(x, weight, None, None, None, out, None, True)
+        native.causal_conv1d_bwd(x, weight, None, dout, None, None, None, dx, dweight, None, None, True)
+        for part in (slice(0, 8), slice(dim - 8, dim)):
+            inputs = dict(x=x[:, part].contiguous(), dout=dout[:, part].contiguous(),
+                          weight=weight[part], bias=None, seq_idx=None, initial=None, dfinal=None)
+            expected = reference(c, inputs)
+            label = f"beyond 2^31 elements, {layout}, channels from {part.start}"
+            rounding = ROUNDING[torch.bfloat16]
+            compare(f"fwd {label}", out[:, part], expected["out"], rounding, 4e-6)
+            compare(f"dx {label}", dx[:, part], expected["dx"], rounding, 1e-5)
+            check_sums(f"dweight {label}", dweight[part], expected["dweight"], c)
+        del x, dout, out, dx, inputs, expected
         torch.cuda.empty_cache()
 
 

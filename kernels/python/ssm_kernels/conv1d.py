@@ -58,12 +58,34 @@ class _CausalConv1d(torch.autograd.Function):
         return dx, dweight, dbias, None, dinitial, None, None, None
 
 
+def _plain_function(silu):
+    """The same for a call without sequences and states: an argument or attribute fewer is time."""
+
+    class _PlainCausalConv1d(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, weight, bias):
+            ctx.save_for_backward(x, weight, bias)
+            return _native.causal_conv1d_fwd(x, weight, bias, silu)
+
+        @staticmethod
+        def backward(ctx, dout):
+            x, weight, bias = ctx.saved_tensors
+            return _native.causal_conv1d_bwd(
+                x, weight, bias, dout, None, None, None, None, False, silu
+            )[:3]
+
+    return _PlainCausalConv1d
+
+
 # What Function.apply ends in. Its own Python layer (default arguments, functorch's wrappers) takes
 # longer than the call itself and has nothing to do here unless a functorch transform is active.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", None)
+_plain = [getattr(super(torch.autograd.Function, _plain_function(silu)), "apply", None)
+          for silu in (False, True)]
 _apply_at_once = getattr(super(torch.autograd.Function, _CausalConv1d), "apply", None)
 if _transforms_active is None or _apply_at_once is None:
-    _transforms_active, _apply_at_once = (lambda: True), None
+    _transforms_active = lambda: True  # noqa: E731
+_is_grad_enabled = torch.is_grad_enabled
 
 
 def causal_conv1d_fn(
@@ -88,13 +110,18 @@ def causal_conv1d_fn(
             x, weight, bias, seq_idx, initial_states, return_final_states, final_states_out, silu
         )
     final_states = final_states_out if return_final_states else None
-    if torch.is_grad_enabled() and (
+    if _is_grad_enabled() and (
         x.requires_grad
         or weight.requires_grad
         or (bias is not None and bias.requires_grad)
         or (initial_states is not None and initial_states.requires_grad)
     ):
-        apply = _CausalConv1d.apply if _transforms_active() else _apply_at_once
+        if _transforms_active():
+            apply = _CausalConv1d.apply
+        elif seq_idx is None and initial_states is None and not return_final_states:
+            return _plain[silu](x, weight, bias)
+        else:
+            apply = _apply_at_once
         return apply(
             x, weight, bias, seq_idx, initial_states, final_states, return_final_states, silu
         )
