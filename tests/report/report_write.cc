@@ -15,8 +15,8 @@ int main(int argc, char** argv) {
   using namespace ssmend;
   const std::filesystem::path folder = argv[1];
   std::filesystem::create_directories(folder);
-  const ReportContext context{"0.0.0-test",
-                              "/home/ann/venv/lib/python3.10/site-packages/mamba_ssm"};
+  const ReportContext context{
+      "0.0.0-test", "/home/ann/venv/lib/python3.10/site-packages/mamba_ssm", {}};
   const std::vector<std::pair<std::string, std::vector<Inspection>>> samples = {
       {"jetson", {jetson_inspection()}},    {"healthy", {healthy_inspection()}},
       {"hostile", {hostile_inspection()}},  {"two", {jetson_inspection(), healthy_inspection()}},

@@ -82,21 +82,26 @@ Result<std::string> read_given_file(const std::string& path) {
   return open_system_disk()->read(normal_path(path_join(working_directory(), path)));
 }
 
-Result<std::vector<CheckRow>> read_checks_file(const std::string& path) {
-  if (path.empty()) return std::vector<CheckRow>{};
+struct Checks {
+  std::vector<CheckRow> rows;
+  std::vector<std::string> device;
+};
+
+Result<Checks> read_checks_file(const std::string& path) {
+  if (path.empty()) return Checks{};
   Result<std::string> text = read_given_file(path);
   if (!text.ok()) return std::move(text).error();
   Result<std::vector<CheckRow>> rows = read_check_rows(*text);
-  if (rows.ok()) return rows;
+  if (rows.ok()) return Checks{std::move(rows).value(), read_check_device(*text)};
   return std::move(rows).error().with_context("--checks " + printable(path));
 }
 
-Result<void> write_reports(const ReportOptions& options, const std::vector<CheckRow>& checks,
+Result<void> write_reports(const ReportOptions& options, const Checks& checks,
                            const std::vector<Inspection>& inspections) {
-  const ReportContext context{SSMEND_VERSION, repository_root()};
+  const ReportContext context{SSMEND_VERSION, repository_root(), checks.device};
   // Each is rendered only where it is asked for.
   const std::vector<std::pair<const std::string&, std::function<std::string()>>> formats = {
-      {options.html, [&] { return render_html(inspections, checks, context); }},
+      {options.html, [&] { return render_html(inspections, checks.rows, context); }},
       {options.json, [&] { return render_json(inspections); }},
       {options.sarif, [&] { return render_sarif(inspections, context); }},
       {options.junit, [&] { return render_junit(inspections); }},
@@ -139,7 +144,7 @@ int run_report(const ReportOptions& options) {
   if (to_standard_output > 1) return fail(Error("report: only one report can go to '-'"));
 
   // Before the long work: a wrong file name is said at once.
-  const Result<std::vector<CheckRow>> checks = read_checks_file(options.checks);
+  const Result<Checks> checks = read_checks_file(options.checks);
   if (!checks.ok()) return fail(checks.error());
   Result<std::vector<Inspection>> inspections =
       inspect_environments(options.target, options.gpu, probe_terminal().error_is_terminal);

@@ -90,7 +90,7 @@ std::string render_html(const std::vector<Inspection>& inspections,
       "<link rel=\"icon\" href=\"data:,\">\n<title>ssmend report</title>\n<style>";
   page += html_style();
   page += "</style>\n</head>\n<body>\n<main>\n<h1>ssmend report</h1>\n";
-  page += counts_markup(inspections) + body + check_table(checks);
+  page += counts_markup(inspections) + body + check_table(checks, context.checked_on);
   page += fmt::format("<footer>{}<br>ssmend {}</footer>\n</main>\n</body>\n</html>\n",
                       escape_markup(summary_line(inspections)), escape_markup(context.version));
   return page;

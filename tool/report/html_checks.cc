@@ -29,10 +29,14 @@ std::string bar(double share, double tick, bool fails) {
 
 }  // namespace
 
-std::string check_table(const std::vector<CheckRow>& checks) {
+std::string check_table(const std::vector<CheckRow>& checks,
+                        const std::vector<std::string>& checked_on) {
   if (checks.empty()) return "";
   double slowest = 0;
   for (const CheckRow& check : checks) slowest = std::max(slowest, check.milliseconds);
+  std::string lines;
+  for (const std::string& line : checked_on) lines += escape_markup(line) + "<br>";
+  if (!lines.empty()) lines = "<p class=\"soft\">" + lines + "</p>\n";
   std::string rows;
   for (const CheckRow& check : checks) {
     const bool good = check.state == "ok";
@@ -59,7 +63,8 @@ std::string check_table(const std::vector<CheckRow>& checks) {
                            : "<br><span class=\"soft\">" + escape_markup(check.note) + "</span>",
         error_cell, error_bar, time_cell);
   }
-  return "<h2>Checks</h2>\n<p class=\"soft\">The first bar is the error, its tick the largest that "
+  return "<h2>Checks</h2>\n" + lines +
+         "<p class=\"soft\">The first bar is the error, its tick the largest that "
          "passes; the second is the time.</p>\n<div class=\"scroll\" tabindex=\"0\"><table "
          "class=\"checks\"><thead><tr><th>Result</th>"
          "<th>Check</th><th>Error</th><th>of its limit</th><th>Time</th></tr></thead><tbody>\n" +

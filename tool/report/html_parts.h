@@ -24,7 +24,8 @@ std::string dependency_picture(const std::string& path, const Resolution& resolu
 std::string contract_table(const Inspection& inspection, const std::string& module);
 
 // Errors against limits and times as bars.
-std::string check_table(const std::vector<CheckRow>& checks);
+std::string check_table(const std::vector<CheckRow>& checks,
+                        const std::vector<std::string>& checked_on = {});
 
 // All findings of an inspection as articles; `id_prefix` keeps ids apart on pages with several.
 std::string findings_markup(const Inspection& inspection, const std::string& id_prefix);

@@ -48,11 +48,24 @@ Result<std::vector<CheckRow>> read_check_rows(std::string_view verification_json
       row.note = text_member(check, "part") + ": found " + text_member(check, "found") +
                  ", expected " + text_member(check, "expected");
     }
+    if (row.state == "ok" && row.limit == 0) row.note = text_member(check, "compared");
     // Where nothing was computed there is nothing to draw.
     if (row.state == "not-checked" || row.state == "failed") row.limit = 0;
     rows.push_back(std::move(row));
   }
   return rows;
+}
+
+std::vector<std::string> read_check_device(std::string_view verification_json) {
+  std::vector<std::string> lines;
+  const Json json = Json::parse(verification_json, nullptr, false);
+  if (!json.is_object()) return lines;
+  const auto device = json.find("device");
+  if (device == json.end() || !device->is_array()) return lines;
+  for (const Json& line : *device) {
+    if (line.is_string()) lines.push_back(line.get<std::string>());
+  }
+  return lines;
 }
 
 }  // namespace ssmend

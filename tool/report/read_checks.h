@@ -13,4 +13,7 @@ namespace ssmend {
 // An error where the text is no ssmend/verification/1.
 Result<std::vector<CheckRow>> read_check_rows(std::string_view verification_json);
 
+// What it says of the library and the GPU that were checked; empty where it says nothing.
+std::vector<std::string> read_check_device(std::string_view verification_json);
+
 }  // namespace ssmend

@@ -34,6 +34,8 @@ std::string render_json(const std::vector<Inspection>& inspections);
 struct ReportContext {
   std::string version;     // of ssmend
   std::string repository;  // absolute path of the checkout that CI works in; empty: none
+  // Of the checks on the page: library, GPU and images, or how many planted faults were found.
+  std::vector<std::string> checked_on;
 };
 
 // SARIF 2.1.0, one run, one result a finding; rule ids are finding codes. A file inside

@@ -230,19 +230,4 @@ std::string render_verification_junit(const Verification& verification) {
          body + "</testsuites>\n";
 }
 
-std::vector<CheckRow> check_rows(const std::vector<CheckOutcome>& outcomes) {
-  std::vector<CheckRow> rows;
-  for (const CheckOutcome& outcome : outcomes) {
-    CheckRow row;
-    row.name = outcome.name;
-    row.state = check_state_name(outcome.state);
-    row.error = outcome.error.value_or(0);
-    row.limit = outcome.limit.value_or(0);
-    row.milliseconds = outcome.seconds * 1000;
-    row.note = outcome.reason;
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
 }  // namespace ssmend

@@ -26,7 +26,4 @@ std::string render_verification_json(const Verification& verification);
 // One test suite a component; a wrong or failed check is a failure, one not checked is skipped.
 std::string render_verification_junit(const Verification& verification);
 
-// The same for the HTML page.
-std::vector<CheckRow> check_rows(const std::vector<CheckOutcome>& outcomes);
-
 }  // namespace ssmend
