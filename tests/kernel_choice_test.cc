@@ -183,14 +183,38 @@ TEST(kernel_pack, a_cut_or_false_record_ends_the_pack) {
   EXPECT_EQ(count_records(record("a", "12345", 2)), 0);
 }
 
-std::string unpacked(const std::string& block, uint64_t size) {
+std::string unpacked(const std::string& block, uint64_t size, uint32_t method = kPackLz4) {
   PackHeader header = {};
+  header.method = method;
   header.size_bytes = size;
   header.stored_bytes = block.size();
   std::string image(size, '?');
   const bool ok = unpack_image(header, reinterpret_cast<const uint8_t*>(block.data()),
                                reinterpret_cast<uint8_t*>(image.data()));
   return ok ? image : "refused";
+}
+
+// Made by xz 5.4: "abcabcabcabcz", raw LZMA1 with lc = 0, lp = 4, pb = 4.
+const std::string kLzmaStream("\x00\x30\x98\x88\x73\x84\x7a\x84\x1f\xff\xff\xff\xbe\0\0\0", 16);
+
+TEST(kernel_pack, an_lzma_stream_is_unpacked) {
+  EXPECT_EQ(unpacked(kLzmaStream, 13, kPackLzma), "abcabcabcabcz");
+}
+
+TEST(kernel_pack, a_bad_lzma_stream_is_refused) {
+  EXPECT_EQ(unpacked(kLzmaStream, 12, kPackLzma), "refused");
+  EXPECT_EQ(unpacked(kLzmaStream, 14, kPackLzma), "refused");
+  for (size_t size = 1; size < 13; ++size) {
+    EXPECT_EQ(unpacked(kLzmaStream.substr(0, size), 13, kPackLzma), "refused") << size;
+  }
+  // Whatever stands in it, it ends within its 13 bytes; only the end marker's last bits are free.
+  for (size_t at = 0; at < 12; ++at) {
+    for (int flip = 1; flip < 256; ++flip) {
+      std::string stream = kLzmaStream;
+      stream[at] = static_cast<char>(stream[at] ^ flip);
+      EXPECT_NE(unpacked(stream, 13, kPackLzma), "abcabcabcabcz") << at << " " << flip;
+    }
+  }
 }
 
 // By hand, from the LZ4 block format: 3 literals, a match of 9 at distance 3, 1 literal.

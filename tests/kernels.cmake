@@ -3,7 +3,8 @@
 set(SSM_DIRECTORY ${CMAKE_SOURCE_DIR}/kernels)
 ssmend_add_test(conv1d_reference_test SOURCES conv1d_reference_test.cc LIBS ssm_reference)
 ssmend_add_test(kernel_choice_test
-  SOURCES kernel_choice_test.cc ${SSM_DIRECTORY}/core/choose.cc ${SSM_DIRECTORY}/core/pack.cc
+  SOURCES kernel_choice_test.cc ${SSM_DIRECTORY}/core/choose.cc ${SSM_DIRECTORY}/core/lzma.cc
+  ${SSM_DIRECTORY}/core/pack.cc
           ${SSM_DIRECTORY}/core/check.cc ${SSM_DIRECTORY}/core/status.cc
           ${SSM_DIRECTORY}/conv1d/layout.cc)
 target_include_directories(kernel_choice_test PRIVATE ${SSM_DIRECTORY})

@@ -3,7 +3,7 @@
 if(CMAKE_CROSSCOMPILING)
   find_program(SSM_BUILD_CXX NAMES c++ g++ clang++ REQUIRED)
   set(SSM_COMPILE ${CMAKE_CURRENT_BINARY_DIR}/ssm-compile)
-  set(sources compile/main.cc compile/compile.cc compile/find_nvrtc.cc compile/jobs.cc core/pack.cc)
+  set(sources compile/main.cc compile/compile.cc compile/find_nvrtc.cc compile/jobs.cc core/lzma.cc core/pack.cc)
   list(TRANSFORM sources PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
   add_custom_command(OUTPUT ${SSM_COMPILE}
     COMMAND ${SSM_BUILD_CXX} -std=c++20 -O2 -I${CMAKE_CURRENT_SOURCE_DIR} ${sources} -ldl
@@ -11,7 +11,7 @@ if(CMAKE_CROSSCOMPILING)
     DEPENDS ${sources} compile/compile.h compile/jobs.h core/pack.h
     COMMENT "ssm-compile for this machine" VERBATIM)
 else()
-  add_library(ssm_compile STATIC compile/compile.cc compile/find_nvrtc.cc compile/jobs.cc core/pack.cc)
+  add_library(ssm_compile STATIC compile/compile.cc compile/find_nvrtc.cc compile/jobs.cc core/lzma.cc core/pack.cc)
   target_include_directories(ssm_compile PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(ssm_compile PUBLIC ${CMAKE_DL_LIBS})
   add_executable(ssm-compile compile/main.cc)

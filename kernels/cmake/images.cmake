@@ -19,6 +19,7 @@ function(ssm_add_images nvrtc toolkit architectures)
   endif()
   message(STATUS "kernels: NVRTC ${toolkit} ${nvrtc} for ${architectures}")
   set(packs ${SSM_IMAGE_PACKS})
+  set(shrink ${CMAKE_CURRENT_SOURCE_DIR}/compile/shrink_pack.py)
   foreach(source IN LISTS SSM_UNITS)
     get_filename_component(unit ${source} NAME_WE)
     foreach(architecture IN LISTS architectures)
@@ -33,8 +34,9 @@ function(ssm_add_images nvrtc toolkit architectures)
       add_custom_command(
         OUTPUT ${pack}
         COMMAND ${SSM_COMPILE} --nvrtc ${nvrtc} --kernels ${CMAKE_CURRENT_SOURCE_DIR}
-                --arch ${architecture} --output ${pack} --depfile ${pack}.d ${source}
-        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${SSM_COMPILE}
+                --arch ${architecture} --store --output ${pack} --depfile ${pack}.d ${source}
+        COMMAND ${Python3_EXECUTABLE} ${shrink} ${pack}
+        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${SSM_COMPILE} ${shrink}
         DEPFILE ${pack}.d
         COMMENT "NVRTC ${toolkit} ${unit} ${architecture}" VERBATIM)
     endforeach()

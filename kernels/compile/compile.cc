@@ -242,7 +242,7 @@ std::string compressed(const std::string& image) {
 }
 
 void append_record(const std::string& unit, const std::string& architecture, int compiler,
-                   uint64_t hash, const std::string& image, std::string* pack) {
+                   uint64_t hash, const std::string& image, bool store, std::string* pack) {
   const bool is_ptx = architecture.rfind("compute_", 0) == 0;
   PackHeader header = {};
   memcpy(header.magic, kPackMagic, sizeof kPackMagic);
@@ -251,7 +251,7 @@ void append_record(const std::string& unit, const std::string& architecture, int
   header.sm = static_cast<uint32_t>(std::atoi(architecture.c_str() + (is_ptx ? 8 : 3)));
   header.compiler = static_cast<uint32_t>(compiler);
   header.ptx_isa = is_ptx ? ptx_isa(image) : 0;
-  std::string stored = compressed(image);
+  std::string stored = store ? image : compressed(image);
   if (stored.size() >= image.size()) stored = image;
   header.size_bytes = image.size();
   header.stored_bytes = stored.size();
@@ -314,7 +314,8 @@ JobResult compile_image(const Nvrtc& nvrtc, const CompileRequest& request, const
   result.error =
       compile_one(nvrtc, request, unit.source_name, unit.source, architecture, &image, &result.log);
   if (!result.error.empty()) return result;
-  append_record(unit.name, architecture, nvrtc.release, unit.hash, image, &result.output);
+  append_record(unit.name, architecture, nvrtc.release, unit.hash, image, request.store,
+                &result.output);
   return result;
 }
 

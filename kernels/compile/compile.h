@@ -16,6 +16,7 @@ struct CompileRequest {
   std::vector<std::string> sources;        // "conv1d/conv1d_forward.cu", relative to the above
   std::vector<std::string> architectures;  // "sm_87" gives a cubin, "compute_87" PTX
   std::vector<std::string> definitions;    // "NAME=value", for experiments
+  bool store = false;                      // images as they are, not compressed
   std::string output_path;                 // empty: the pack is only given back
   std::string depfile_path;  // for make and ninja: what the output was made from; empty for none
 };

@@ -1,6 +1,6 @@
 // ssm-compile: the build's front of compile.h.
 //   ssm-compile --nvrtc FILE --kernels DIR --arch sm_87 [--arch compute_87 ...] [-D NAME=value]
-//               --output FILE.pack [--depfile FILE.d] SOURCE.cu...
+//               [--store] --output FILE.pack [--depfile FILE.d] SOURCE.cu...
 //   ssm-compile --nvrtc FILE --version
 #include <cstdio>
 #include <cstring>
@@ -13,7 +13,7 @@ namespace {
 int usage() {
   std::fprintf(stderr,
                "usage: ssm-compile --nvrtc FILE (--version | --kernels DIR --arch ARCH... "
-               "[-D NAME=value] --output FILE SOURCE...)\n");
+               "[-D NAME=value] [--store] --output FILE SOURCE...)\n");
   return 2;
 }
 
@@ -37,6 +37,8 @@ int main(int argument_count, char** arguments) {
       request.depfile_path = arguments[++i];
     } else if (is("-D")) {
       request.definitions.push_back(arguments[++i]);
+    } else if (name == "--store") {
+      request.store = true;
     } else if (name == "--version") {
       version = true;
     } else if (name.rfind("-", 0) == 0) {

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "core/lzma.h"
+
 namespace ssm {
 
 bool next_record(const uint8_t* pack, size_t size, size_t* offset, PackHeader* header,
@@ -10,7 +12,7 @@ bool next_record(const uint8_t* pack, size_t size, size_t* offset, PackHeader* h
   memcpy(header, pack + *offset, kPackHeaderBytes);
   if (memcmp(header->magic, kPackMagic, sizeof kPackMagic) != 0) return false;
   if (memchr(header->unit, '\0', kPackUnitBytes) == nullptr) return false;
-  if (header->kind > 1) return false;
+  if (header->kind > 1 || header->method > kPackLzma) return false;
   // An image larger than this is no image of ours, and would only make somebody allocate.
   constexpr uint64_t kMostBytes = uint64_t{1} << 28;
   if (header->size_bytes == 0 || header->size_bytes > kMostBytes) return false;
@@ -45,6 +47,7 @@ bool unpack_image(const PackHeader& header, const uint8_t* stored, uint8_t* imag
     memcpy(image, stored, size);
     return true;
   }
+  if (header.method == kPackLzma) return unpack_lzma(stored, header.stored_bytes, image, size);
   const uint8_t* at = stored;
   const uint8_t* const end = stored + header.stored_bytes;
   size_t made = 0;

@@ -1,6 +1,7 @@
 // The image pack: a sequence of records, each a 128-byte little-endian header and the image's
-// stored bytes, padded with zeros to 16. Images are stored compressed (the LZ4 block format), which
-// makes the library a third of its size; one is unpacked when it is first wanted. Packs may be
+// stored bytes, padded with zeros to 16. Images are stored compressed, which makes the library a
+// sixth of its size (LZMA, by the build) or a third (the LZ4 block format, where an image is made
+// without liblzma); one is unpacked when it is first wanted. Packs may be
 // joined with `cat`. Written by kernels/compile, embedded in libssm_kernels.so at build time, or
 // laid beside it as local_images.pack by `ssmend kernels build`.
 #pragma once
@@ -14,6 +15,8 @@ inline constexpr char kPackMagic[8] = {'S', 'S', 'M', 'I', 'M', 'G', '1', '\n'};
 inline constexpr size_t kPackHeaderBytes = 128;
 inline constexpr size_t kPackUnitBytes = 40;
 
+enum PackMethod : uint32_t { kPackLz4 = 0, kPackLzma = 1 };  // core/lzma.h
+
 struct PackHeader {
   char magic[8];
   char unit[kPackUnitBytes];  // NUL-terminated
@@ -24,7 +27,8 @@ struct PackHeader {
   uint64_t size_bytes;    // of the image itself
   uint64_t source_hash;   // FNV-1a over the unit's sources: parameters of another version differ
   uint64_t stored_bytes;  // of the compressed image; size_bytes where it is not compressed
-  uint8_t reserved[40];
+  uint32_t method;        // PackMethod
+  uint8_t reserved[36];
 };
 static_assert(sizeof(PackHeader) == kPackHeaderBytes, "the pack format");
 
