@@ -221,13 +221,14 @@ TEST(Html, bars_show_the_share_of_the_limit) {
 
 TEST(Checks, what_was_checked_and_what_was_compared_are_on_the_page) {
   const std::string_view json = R"({"schema":"ssmend/verification/1",
-    "device":["Library /x.so","11 of 11 planted faults were found"],
+    "device":["Library /x.so","Image   scan: sm_90","Image   conv: sm_90","11 of 11 planted faults were found"],
     "checks":[{"component":"inject","check":"stale-dx","state":"ok","compared":"found by 9 of 30",
                "error":null,"limit":null,"seconds":5}]})";
   const Result<std::vector<CheckRow>> rows = read_check_rows(json);
   ASSERT_TRUE(rows.ok());
   const std::string table = check_table(*rows, read_check_device(json));
   EXPECT_EQ(occurrences(table, "Library /x.so<br>11 of 11 planted faults were found<br>"), 1U);
+  EXPECT_EQ(occurrences(table, "<summary>Images (2)</summary>"), 1U);
   EXPECT_EQ(occurrences(table, "found by 9 of 30"), 1U);
 }
 

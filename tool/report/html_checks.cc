@@ -35,8 +35,19 @@ std::string check_table(const std::vector<CheckRow>& checks,
   double slowest = 0;
   for (const CheckRow& check : checks) slowest = std::max(slowest, check.milliseconds);
   std::string lines;
-  for (const std::string& line : checked_on) lines += escape_markup(line) + "<br>";
+  std::string images;  // a dozen lines that are usually all alike
+  size_t image_count = 0;
+  for (const std::string& line : checked_on) {
+    const bool image = line.rfind("Image ", 0) == 0;
+    image_count += image;
+    (image ? images : lines) += escape_markup(line) + "<br>";
+  }
   if (!lines.empty()) lines = "<p class=\"soft\">" + lines + "</p>\n";
+  if (!images.empty()) {
+    lines +=
+        fmt::format("<details><summary>Images ({})</summary><p class=\"soft\">{}</p></details>\n",
+                    image_count, images);
+  }
   std::string rows;
   for (const CheckRow& check : checks) {
     const bool good = check.state == "ok";
