@@ -1,14 +1,16 @@
 # The selective scan's tests that need no GPU: the reference against finite differences, the plan, and
 # the kernels themselves, compiled as C++ and run thread by thread (emulate/device.h).
 set(SCAN_DIRECTORY ${CMAKE_SOURCE_DIR}/kernels/scan)
-set(SCAN_HOST_SOURCES ${SCAN_DIRECTORY}/scan_plan.cc ${SCAN_DIRECTORY}/scan_reference.cc)
+set(SCAN_PLAN_SOURCES ${SCAN_DIRECTORY}/scan_plan.cc ${SCAN_DIRECTORY}/scan_single_plan.cc)
+set(SCAN_HOST_SOURCES ${SCAN_PLAN_SOURCES} ${SCAN_DIRECTORY}/scan_reference.cc)
 set(SCAN_KERNEL_SOURCES
   ${SCAN_DIRECTORY}/scan_rows.cu ${SCAN_DIRECTORY}/scan_split.cu
+  ${SCAN_DIRECTORY}/scan_single.cu ${SCAN_DIRECTORY}/scan_single_backward.cu
   ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_ends.cu
   ${SCAN_DIRECTORY}/scan_gradient.cu ${SCAN_DIRECTORY}/scan_finish.cu)
 set(SCAN_COMPLEX_SOURCES
   ${SCAN_DIRECTORY}/scan_complex.cu ${SCAN_DIRECTORY}/scan_complex_backward.cu)
-set(SCAN_UPDATE_SOURCES ${SCAN_DIRECTORY}/scan_update.cu)
+set(SCAN_UPDATE_SOURCES ${SCAN_DIRECTORY}/scan_update.cu ${SCAN_DIRECTORY}/scan_step.cu)
 set_source_files_properties(
   ${SCAN_KERNEL_SOURCES} ${SCAN_COMPLEX_SOURCES} ${SCAN_UPDATE_SOURCES} PROPERTIES
   LANGUAGE CXX
@@ -23,7 +25,7 @@ function(ssmend_add_scan_test name)
 endfunction()
 
 ssmend_add_scan_test(scan_reference_test ${SCAN_DIRECTORY}/scan_reference.cc)
-ssmend_add_scan_test(scan_plan_test ${SCAN_DIRECTORY}/scan_plan.cc)
+ssmend_add_scan_test(scan_plan_test ${SCAN_PLAN_SOURCES})
 if(NOT SSMEND_SANITIZE)  # fibers and AddressSanitizer do not go together
   ssmend_add_scan_test(scan_forward_kernels_test ${SCAN_HOST_SOURCES} ${SCAN_KERNEL_SOURCES})
   ssmend_add_scan_test(scan_backward_kernels_test ${SCAN_HOST_SOURCES} ${SCAN_KERNEL_SOURCES})

@@ -5,12 +5,8 @@
 extern "C" {
 void scan_split_f32(ssm::ScanParams);
 void scan_split_f16(ssm::ScanParams);
-void scan_narrow_f32(ssm::ScanParams);
-void scan_narrow_f16(ssm::ScanParams);
 void scan_backward_f32(ssm::ScanBackwardParams);
 void scan_backward_f16(ssm::ScanBackwardParams);
-void scan_backward_narrow_f32(ssm::ScanBackwardParams);
-void scan_backward_narrow_f16(ssm::ScanBackwardParams);
 void scan_both_ends4_f32(ssm::ScanEndsParams);
 void scan_both_ends4_f16(ssm::ScanEndsParams);
 void scan_both_ends8_f32(ssm::ScanEndsParams);
@@ -24,6 +20,8 @@ void scan_gradient8_f32(ssm::ScanBackwardParams);
 void scan_gradient8_f16(ssm::ScanBackwardParams);
 void scan_gradient16_f32(ssm::ScanBackwardParams);
 void scan_gradient16_f16(ssm::ScanBackwardParams);
+void scan_single_backward_f32(ssm::ScanBackwardParams);
+void scan_single_backward_f16(ssm::ScanBackwardParams);
 }
 
 namespace ssm {
@@ -54,11 +52,11 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   ScanShape shape = shape_of(s, how.multiprocessors);
   shape.near_rows = how.tiles;
   const ScanBackwardPlan plan = plan_backward(shape, how.deterministic);
-  const bool narrow = plan.kernel == ScanKernel::kNarrow;
   const bool tiled = plan.kernel == ScanKernel::kTiles;
-  ASSERT_EQ(tiled, how.tiles && s.states <= 128 && s.variable_B && s.variable_C);
+  const bool single = plan.kernel == ScanKernel::kSingle;
+  ASSERT_EQ(single, s.states == 1 && s.variable_B && s.variable_C);
+  ASSERT_EQ(tiled, !single && how.tiles && s.states <= 128 && s.variable_B && s.variable_C);
   ASSERT_EQ(plan.time_warps, tiled ? 1 : how.time_warps);
-  ASSERT_EQ(narrow, !tiled && s.states <= 4);
   ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
   ScanBuffers<T> buffers(s, pitch, plan.tile);
   ScanParams& p = buffers.p;
@@ -81,9 +79,8 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   states.chunked = how.chunked;
   states.time_warps = states_plan.time_warps;
   if (!how.chunked) states.x = nullptr;
-  const auto states_kernel = narrow ? (kFloat ? scan_narrow_f32 : scan_narrow_f16)
-                                    : (kFloat ? scan_split_f32 : scan_split_f16);
-  if (!tiled) {
+  const auto states_kernel = kFloat ? scan_split_f32 : scan_split_f16;
+  if (!tiled && !single) {
     emulate::run_grid(states_kernel,
                       Uint3{states_plan.grid_x, static_cast<unsigned>(s.batch),
                             how.chunked ? static_cast<unsigned>(chunks) : 1},
@@ -92,7 +89,9 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   }
 
   GradientBuffers<T> gradients(s, p, forward, dout, pitch, plan.slots, plan.atomic,
-                               tiled ? plan.chunks.runs : 1);
+                               tiled    ? plan.chunks.runs
+                               : single ? p.tiles
+                                        : 1);
   ScanBackwardParams& q = gradients.q;
   q.scan.tile_states = buffers.tile_states.data();
   q.scan.time_warps = plan.time_warps;
@@ -127,12 +126,16 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                         ends_plan.carry_shared_bytes / 16, how.backwards, ends);
     }
   }
+  if (single) {
+    buffers.single_alignment();
+    q.scan.rows_aligned = p.rows_aligned;
+  }
   using Kernel = void (*)(ScanBackwardParams);
   const Kernel tile_kernels[] = {kFloat ? scan_gradient4_f32 : scan_gradient4_f16,
                                  kFloat ? scan_gradient8_f32 : scan_gradient8_f16,
                                  kFloat ? scan_gradient16_f32 : scan_gradient16_f16};
   const Kernel kernel = tiled    ? tile_kernels[pass_index(shape.states)]
-                        : narrow ? (kFloat ? scan_backward_narrow_f32 : scan_backward_narrow_f16)
+                        : single ? (kFloat ? scan_single_backward_f32 : scan_single_backward_f16)
                                  : (kFloat ? scan_backward_f32 : scan_backward_f16);
   emulate::run_grid(kernel,
                     Uint3{plan.grid_x, static_cast<unsigned>(s.batch),
@@ -248,22 +251,58 @@ TEST(scan_backward_kernels, several_chunks) {
   check_backward<float>(options, 4200, {1, 4, true, false, false, false});
 }
 
-TEST(scan_backward_kernels, narrow) {
-  for (long states : {1L, 2L, 4L}) {
-    for (long length : {1L, 49L, 128L, 300L}) {
+TEST(scan_backward_kernels, few_states) {
+  for (long states : {2L, 4L}) {
+    for (long length : {1L, 49L, 300L}) {
       ScanOptions options = base();
       options.groups = 2;
       options.states = states;
       options.length = length;
-      check_backward<float>(options, length, {1, 1, true, true, false, false});
+      check_backward<float>(options, length, {});
       check_backward<F16>(options, (length + 7) / 8 * 8, {1, 1, true, true, false, false});
     }
   }
+}
+
+TEST(scan_backward_kernels, single_at_every_length) {
   ScanOptions options = base();
-  options.dim = 4;
-  options.length = 1100;
   options.states = 1;
-  check_backward<float>(options, 1101, {132, 4, true, true, true, false});
+  options.groups = 2;
+  for (long length : {1L, 8L, 31L, 49L, 64L, 131L, 256L, 300L, 784L}) {
+    options.length = length;
+    const int time_warps = static_cast<int>((length + 255) / 256);
+    check_backward<float>(options, (length + 3) / 4 * 4, {1, time_warps});
+    check_backward<F16>(options, (length + 7) / 8 * 8, {132, time_warps, true, true, true});
+    check_backward<F16>(options, length + 1, {132, time_warps});
+  }
+}
+
+TEST(scan_backward_kernels, single_with_many_channels_to_a_block) {
+  ScanOptions options = base();
+  options.states = 1;
+  options.groups = 2;
+  options.dim = 150;
+  for (long length : {20L, 49L, 300L}) {
+    options.length = length;
+    check_backward<float>(options, length, {1, length == 300 ? 2 : 1});
+  }
+}
+
+TEST(scan_backward_kernels, single_without_options) {
+  ScanOptions options = base();
+  options.states = 1;
+  options.softplus = options.bias = options.skip = options.gate = false;
+  check_backward<float>(options, 72, {});
+}
+
+TEST(scan_backward_kernels, single_in_tiles) {
+  ScanOptions options = base();
+  options.states = 1;
+  options.batch = 1;
+  options.dim = 2;
+  options.length = 6200;
+  check_backward<float>(options, 6200, {1, 8});
+  check_backward<F16>(options, 6203, {1, 8, true, true, true});
 }
 
 }  // namespace

@@ -170,6 +170,11 @@ struct ScanBuffers {
     tile_states = poisoned(static_cast<size_t>(rows * p.tiles * s.states * (s.complex ? 2 : 1)));
   }
 
+  // rows_aligned, as the kernels of one state take it (single_aligned).
+  void single_alignment() {
+    p.rows_aligned = p.rows_aligned && p.B.aligned && p.C.aligned && p.length * sizeof(T) % 16 == 0;
+  }
+
  private:
   static ScanFactor factor(const ReferenceScan& s, const ReferenceComplex& values, bool variable,
                            std::vector<T>& typed, std::vector<float>& fixed) {

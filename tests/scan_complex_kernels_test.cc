@@ -26,7 +26,6 @@ F of_type(F f32, F f16, F bf16) {
 
 ScanShape complex_shape(const ReferenceScan& s) {
   ScanShape shape = shape_of(s, 1);
-  shape.complex = true;
   return shape;
 }
 

@@ -24,9 +24,9 @@ void scan_carry(ssm::ScanEndsParams);
 void scan_split_f32(ssm::ScanParams);
 void scan_split_f16(ssm::ScanParams);
 void scan_split_bf16(ssm::ScanParams);
-void scan_narrow_f32(ssm::ScanParams);
-void scan_narrow_f16(ssm::ScanParams);
-void scan_narrow_bf16(ssm::ScanParams);
+void scan_single_f32(ssm::ScanParams);
+void scan_single_f16(ssm::ScanParams);
+void scan_single_bf16(ssm::ScanParams);
 }
 
 namespace ssm {
@@ -44,10 +44,10 @@ Kernel pick(ScanKernel kernel, int states) {
                              {scan_rows8_f32, scan_rows8_f16, scan_rows8_bf16},
                              {scan_rows16_f32, scan_rows16_f16, scan_rows16_bf16}};
   const Kernel split[] = {scan_split_f32, scan_split_f16, scan_split_bf16};
-  const Kernel narrow[] = {scan_narrow_f32, scan_narrow_f16, scan_narrow_bf16};
+  const Kernel single[] = {scan_single_f32, scan_single_f16, scan_single_bf16};
   return (kernel == ScanKernel::kRows    ? rows[pass_index(states)]
           : kernel == ScanKernel::kSplit ? split
-                                         : narrow)[type];
+                                         : single)[type];
 }
 
 template <typename T>
@@ -75,6 +75,8 @@ void check_forward(const ScanOptions& options, ScanKernel expected, int multipro
   ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
   ScanBuffers<T> buffers(s, pitch, plan.tile);
   buffers.p.time_warps = plan.time_warps;
+  buffers.p.channels_per_warp = plan.channels_per_warp;
+  if (expected == ScanKernel::kSingle) buffers.single_alignment();
   // Chunks first, where the plan has them.
   const ChunkPlan& cut = plan.chunks;
   const bool chunked = cut.count > 1;
@@ -139,7 +141,7 @@ TEST(scan_forward_kernels, rows_in_chunks) {
 }
 
 TEST(scan_forward_kernels, rows_of_few_states) {
-  for (long states : {1L, 4L}) {
+  for (long states : {2L, 4L}) {
     ScanOptions options = base();
     options.states = states;
     options.groups = 2;
@@ -233,19 +235,47 @@ TEST(scan_forward_kernels, split_across_a_chunk) {
   check_forward<float>(options, ScanKernel::kSplit, 1, 8, 2100);
 }
 
-TEST(scan_forward_kernels, narrow) {
-  for (long states : {1L, 2L, 4L}) {
-    for (long length : {1L, 49L, 128L, 131L, 400L}) {
-      ScanOptions options = base();
-      options.dim = 6;
-      options.groups = 2;
-      options.states = states;
-      options.length = length;
-      check_forward<float>(options, ScanKernel::kNarrow, 1, 1, length);
-      check_forward<F16>(options, ScanKernel::kNarrow, 1, 1, (length + 7) / 8 * 8, true);
-      if (length == 400) check_forward<BF16>(options, ScanKernel::kNarrow, 64, 4, 401);
-    }
+TEST(scan_forward_kernels, single_at_every_length) {
+  ScanOptions options = base();
+  options.states = 1;
+  options.groups = 2;
+  for (long length : {1L, 8L, 31L, 49L, 64L, 120L, 131L, 256L, 300L, 784L}) {
+    options.length = length;
+    const int time_warps = static_cast<int>((length + 255) / 256);
+    check_forward<float>(options, ScanKernel::kSingle, 0, 1, (length + 3) / 4 * 4);
+    check_forward<F16>(options, ScanKernel::kSingle, 132, time_warps, (length + 7) / 8 * 8, true);
+    check_forward<BF16>(options, ScanKernel::kSingle, 132, time_warps, length + 3);
   }
+}
+
+TEST(scan_forward_kernels, single_with_many_channels_to_a_block) {
+  ScanOptions options = base();
+  options.states = 1;
+  options.groups = 2;
+  options.dim = 150;
+  for (long length : {20L, 49L, 600L}) {
+    options.length = length;
+    check_forward<float>(options, ScanKernel::kSingle, 1, 1, length);
+    check_forward<F16>(options, ScanKernel::kSingle, 4, length == 600 ? 1 : 1, length + 4, true);
+  }
+}
+
+TEST(scan_forward_kernels, single_without_options) {
+  ScanOptions options = base();
+  options.states = 1;
+  options.softplus = options.bias = options.skip = options.gate = false;
+  check_forward<float>(options, ScanKernel::kSingle, 0, 1, 72);
+}
+
+TEST(scan_forward_kernels, single_across_a_chunk) {
+  ScanOptions options = base();
+  options.batch = 1;
+  options.dim = 3;
+  options.states = 1;
+  options.length = 4200;
+  check_forward<float>(options, ScanKernel::kSingle, 0, 1, 4200);
+  check_forward<float>(options, ScanKernel::kSingle, 1, 9, 4200, true);
+  check_forward<F16>(options, ScanKernel::kSingle, 132, 9, 4203);
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ TEST(scan_plan, what_rows_cannot_do_is_split) {
   EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kSplit);
   EXPECT_EQ(plan_backward(s, false).kernel, ScanKernel::kSplit);
   s.states = 1;
-  EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kNarrow);
-  EXPECT_EQ(plan_backward(s, false).kernel, ScanKernel::kNarrow);
+  EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kSplit);
+  EXPECT_EQ(plan_backward(s, false).kernel, ScanKernel::kSplit);
   s = shape(8, 2048, 512, 16, kH100);
   s.delta_ratio = 2;
   EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kSplit);
@@ -74,7 +74,7 @@ TEST(scan_plan, every_channel_has_a_warp_and_every_block_fits) {
   for (int multiprocessors : {8, kOrin, kH100}) {
     for (int64_t dim : {1, 7, 96, 2048}) {
       for (int64_t batch : {1, 16}) {
-        for (int states : {1, 5, 16, 17, 64, 128, 256}) {
+        for (int states : {2, 5, 16, 17, 64, 128, 256}) {
           const ScanShape s = shape(batch, dim, 700, states, multiprocessors);
           const ScanPlan plan = plan_forward(s);
           const int64_t channels = plan.kernel == ScanKernel::kRows ? 8 : 1;
@@ -85,6 +85,45 @@ TEST(scan_plan, every_channel_has_a_warp_and_every_block_fits) {
                     dim);
           EXPECT_LE(back.shared_bytes, kSmallestShared) << dim << " " << states;
         }
+      }
+    }
+  }
+}
+
+TEST(scan_plan, one_state_lies_along_the_length) {
+  // A long row of few channels: as many warps as its tiles of 256 steps.
+  ScanPlan plan = plan_forward(shape(1, 384, 3136, 1, kH100));
+  EXPECT_EQ(plan.kernel, ScanKernel::kSingle);
+  EXPECT_EQ(plan.time_warps, 7);
+  EXPECT_EQ(plan.warps, 7);
+  EXPECT_EQ(plan.grid_x, 384u);
+  // Many channels: a warp each.
+  plan = plan_forward(shape(64, 384, 3136, 1, kH100));
+  EXPECT_EQ(plan.time_warps, 1);
+  EXPECT_EQ(plan.warps, 4);
+  // A short row: eight lanes each.
+  plan = plan_forward(shape(64, 3072, 49, 1, kH100));
+  EXPECT_EQ(plan.channels_per_warp, 4);
+  EXPECT_EQ(plan_forward(shape(64, 3072, 17, 1, kH100)).channels_per_warp, 8);
+  EXPECT_EQ(plan_forward(shape(64, 3072, 129, 1, kH100)).channels_per_warp, 1);
+  // One block holds a row of 4096 steps; longer ones need the states between.
+  EXPECT_EQ(plan_backward(shape(1, 384, 4096, 1, kH100), false).time_warps, 16);
+  EXPECT_FALSE(plan_backward(shape(1, 384, 4096, 1, kH100), false).needs_states);
+  EXPECT_EQ(plan_backward(shape(1, 384, 4097, 1, kH100), false).time_warps, 8);
+  EXPECT_TRUE(plan_backward(shape(1, 384, 4097, 1, kH100), false).needs_states);
+}
+
+TEST(scan_plan, one_state_gives_every_block_its_own_buffer) {
+  for (int64_t length : {0, 1, 49, 784, 65536}) {
+    for (int64_t dim : {0, 1, 96, 3072}) {
+      for (int multiprocessors : {8, kH100}) {
+        const ScanShape s = shape(8, dim, length, 1, multiprocessors);
+        const ScanBackwardPlan back = plan_backward(s, false);
+        EXPECT_FALSE(back.atomic);
+        EXPECT_EQ(back.slots, back.group_blocks);
+        EXPECT_LE(back.shared_bytes, kSmallestShared);
+        EXPECT_LE(plan_forward(s).shared_bytes, kSmallestShared);
+        EXPECT_LE(back.warps, 16);
       }
     }
   }

@@ -1,13 +1,16 @@
 // The decode step's kernel, run thread by thread on the CPU, against the reference.
 #include "scan_buffers.h"
+// (before the kernels' own headers)
+#include "scan/scan_step_params.h"
 
 extern "C" {
 void scan_update(ssm::ScanUpdateParams);
-void scan_update_f32(ssm::ScanUpdateParams);
-void scan_update_f16(ssm::ScanUpdateParams);
-void scan_update_bf16(ssm::ScanUpdateParams);
-void scan_update_f32_f16(ssm::ScanUpdateParams);
-void scan_update_f32_bf16(ssm::ScanUpdateParams);
+void scan_step_f32(ssm::ScanStepParams);
+void scan_step_f16(ssm::ScanStepParams);
+void scan_step_f32_batches(ssm::ScanStepParams);
+void scan_step_bf16_batches(ssm::ScanStepParams);
+void scan_step_f32_f16_batches(ssm::ScanStepParams);
+void scan_step_f32_bf16(ssm::ScanStepParams);
 }
 
 namespace ssm {
@@ -32,14 +35,55 @@ ScanView view(std::vector<T>& data, long batch, long head, long channel, long st
           quads};
 }
 
-using Kernel = void (*)(ScanUpdateParams);
+// The same call as the kernels of known types take it.
+ScanStepParams step_params(const ScanUpdateParams& views, int batch) {
+  const auto rows = [](const ScanView& view) {
+    return ScanStepRows{static_cast<int>(view.batch_stride), static_cast<int>(view.head_stride),
+                        view.channel_stride};
+  };
+  ScanStepParams p{};
+  p.state = views.state.data;
+  p.x = views.x.data;
+  p.dt = views.dt.data;
+  p.z = views.z.data;
+  p.out = views.out.data;
+  p.A = static_cast<const float*>(views.A.data);
+  p.B = views.B.data;
+  p.C = views.C.data;
+  p.D = views.D.data;
+  p.dt_bias = views.dt_bias.data;
+  p.rows = views.rows;
+  p.state_at = rows(views.state);
+  p.x_at = rows(views.x);
+  p.dt_at = rows(views.dt);
+  p.z_at = rows(views.z);
+  p.out_at = rows(views.out);
+  p.A_channel = views.A.channel_stride;
+  p.A_state = views.A.state_stride;
+  p.B_batch = rows(views.B).batch;
+  p.C_batch = rows(views.C).batch;
+  p.D_channel = views.D.channel_stride;
+  p.bias_channel = views.dt_bias.channel_stride;
+  p.batch = batch;
+  p.dim = views.dim;
+  p.states = views.states;
+  p.group_heads = 1;
+  p.lane_bits = views.lane_bits;
+  p.softplus = views.softplus;
+  return p;
+}
 
-// One head, one group. `quads`: rows may be read four states at a time.
+using Kernel = void (*)(ScanUpdateParams);
+using Step = void (*)(ScanStepParams);
+
+// One head, one group. `quads`: rows may be read four states at a time. `step`, where there is one,
+// takes `rows` batches a thread.
 template <typename S, typename T>
-void check(Kernel kernel, long states, int lane_bits, bool quads, bool options) {
+void check(Kernel kernel, long states, int lane_bits, bool quads, bool options, Step step = nullptr,
+           long rows = 1) {
   SCOPED_TRACE("states " + std::to_string(states));
   ScanOptions wanted_options;
-  wanted_options.batch = 3;
+  wanted_options.batch = rows == 1 ? 3 : 6;
   wanted_options.dim = 37;
   wanted_options.length = 1;
   wanted_options.states = states;
@@ -79,7 +123,13 @@ void check(Kernel kernel, long states, int lane_bits, bool quads, bool options) 
   p.lane_bits = lane_bits;
   p.softplus = s.softplus;
   const unsigned blocks = static_cast<unsigned>(((s.dim << lane_bits) + 127) / 128);
-  emulate::run_grid(kernel, Uint3{blocks, 1, 3}, 128, shared_words, 1, false, p);
+  const unsigned turns = static_cast<unsigned>((s.batch + rows - 1) / rows);
+  if (step) {
+    emulate::run_grid(step, Uint3{blocks, 1, turns}, 128, shared_words, 1, false,
+                      step_params(p, static_cast<int>(s.batch)));
+  } else {
+    emulate::run_grid(kernel, Uint3{blocks, 1, turns}, 128, shared_words, 1, false, p);
+  }
   expect_rows("out", out, out_wanted, 1, output_tolerance<T>());
   std::vector<float> found;
   std::vector<double> expected;
@@ -100,17 +150,18 @@ TEST(scan_update_kernel, states_and_types) {
   check<F16, float>(scan_update, 1, 2, false, true);
 }
 
-TEST(scan_update_kernel, instances_for_known_types) {
-  check<float, float>(scan_update_f32, 16, 2, true, true);
-  check<F16, F16>(scan_update_f16, 64, 4, true, true);
-  check<BF16, BF16>(scan_update_bf16, 160, 5, true, false);
-  check<float, F16>(scan_update_f32_f16, 12, 2, true, true);
-  check<float, BF16>(scan_update_f32_bf16, 128, 5, true, true);
+TEST(scan_update_kernel, steps_of_known_types) {
+  check<float, float>(nullptr, 16, 2, true, true, scan_step_f32);
+  check<F16, F16>(nullptr, 64, 3, true, true, scan_step_f16);
+  check<float, BF16>(nullptr, 128, 5, true, true, scan_step_f32_bf16);
+  check<float, float>(nullptr, 16, 2, true, true, scan_step_f32_batches, 4);
+  check<BF16, BF16>(nullptr, 320, 5, true, false, scan_step_bf16_batches, 4);
+  check<float, F16>(nullptr, 12, 2, true, true, scan_step_f32_f16_batches, 4);
 }
 
 TEST(scan_update_kernel, rows_by_index) {
   std::vector<float> state = {1, 2, 3, 4, 5, 6, 7, 8}, x = {1, 1}, dt = {1, 1}, A = {0},
-                     one = {1, 1}, out = {9, 9};
+                     one = {1, 1, 1, 1}, out = {9, 9};
   std::vector<int> rows = {1, -1};
   ScanUpdateParams p{};
   p.state = view(state, 4, 0, 4, 1, true);
@@ -127,6 +178,13 @@ TEST(scan_update_kernel, rows_by_index) {
   emulate::run_grid(scan_update, Uint3{1, 1, 2}, 128, shared_words, 1, false, p);
   EXPECT_EQ(out, (std::vector<float>{6 + 7 + 8 + 9, 0}));
   EXPECT_EQ(state, (std::vector<float>{1, 2, 3, 4, 6, 7, 8, 9}));
+
+  out = {9, 9};
+  p.lane_bits = 0;
+  emulate::run_grid(scan_step_f32_batches, Uint3{1, 1, 1}, 128, shared_words, 1, false,
+                    step_params(p, 2));
+  EXPECT_EQ(out, (std::vector<float>{7 + 8 + 9 + 10, 0}));
+  EXPECT_EQ(state, (std::vector<float>{1, 2, 3, 4, 7, 8, 9, 10}));
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 // The backward launcher: the states before every tile, the gradients, their sums.
-#include <algorithm>
 #include <initializer_list>
 
 #include "scan/scan_complex.h"
@@ -9,11 +8,8 @@ namespace ssm {
 namespace {
 
 constexpr char kUnit[] = "scan_backward";
-Kernel wide_kernels[3] = {
+Kernel split_kernels[3] = {
     {kUnit, "scan_backward_f32"}, {kUnit, "scan_backward_f16"}, {kUnit, "scan_backward_bf16"}};
-Kernel narrow_kernels[3] = {{kUnit, "scan_backward_narrow_f32"},
-                            {kUnit, "scan_backward_narrow_f16"},
-                            {kUnit, "scan_backward_narrow_bf16"}};
 // By pass_index, by type.
 Kernel tile_kernels[3][3] = {{{"scan_gradient", "scan_gradient4_f32"},
                               {"scan_gradient", "scan_gradient4_f16"},
@@ -24,16 +20,15 @@ Kernel tile_kernels[3][3] = {{{"scan_gradient", "scan_gradient4_f32"},
                              {{"scan_gradient", "scan_gradient16_f32"},
                               {"scan_gradient", "scan_gradient16_f16"},
                               {"scan_gradient", "scan_gradient16_bf16"}}};
-Kernel finish_kernel = {"scan_finish", "scan_finish"};
-Kernel clear_kernel = {"scan_finish", "scan_clear"};
+Kernel single_kernels[3] = {{"scan_single_backward", "scan_single_backward_f32"},
+                            {"scan_single_backward", "scan_single_backward_f16"},
+                            {"scan_single_backward", "scan_single_backward_bf16"}};
 
 // Where the workspace holds what; offsets in floats, each on 256 bytes.
 struct Workspace {
-  int64_t tile_states = 0, adjoints = 0, dt_sums = 0, dA = 0, dB = 0, dC = 0, dD = 0,
-          ddelta_bias = 0, floats = 0;
-  int64_t dB_count = 0, dC_count = 0;  // of one part
+  int64_t tile_states = 0, adjoints = 0, dt_sums = 0, floats = 0;
   int64_t tiles = 0;
-  int64_t runs = 1;  // parts of dA, dD and ddelta_bias per batch
+  GradientSums sums;
 };
 
 Workspace lay_out(const ssm_scan_backward_args& args, const ScanSizes& sizes,
@@ -52,19 +47,32 @@ Workspace lay_out(const ssm_scan_backward_args& args, const ScanSizes& sizes,
     return take(variable ? *count * plan.slots : channels * sizes.states);
   };
   w.tiles = (sizes.length + plan.tile - 1) / plan.tile;
+  int64_t runs = 1;  // parts of dA, dD and ddelta_bias per batch
   if (plan.kernel == ScanKernel::kTiles) {
-    w.runs = plan.chunks.runs;
+    runs = plan.chunks.runs;
     if (w.tiles > 1) {
       w.adjoints = take(channels * w.tiles * sizes.states);
       w.dt_sums = take(channels * w.tiles);
     }
   }
-  w.tile_states = take(channels * w.tiles * sizes.states);
-  w.dA = take(channels * w.runs * sizes.states);
-  w.dB = factor(args.in.B, &w.dB_count);  // dC follows: both are cleared at once
-  w.dC = factor(args.in.C, &w.dC_count);
-  w.dD = take(channels * w.runs);
-  w.ddelta_bias = take(channels * w.runs);
+  if (plan.kernel == ScanKernel::kSingle) {
+    runs = w.tiles;
+    // In place of an absent x.
+    if (plan.needs_states && !present(args.x)) w.tile_states = take(2 * channels * sizes.chunks);
+  } else {
+    w.tile_states = take(channels * w.tiles * sizes.states);
+  }
+  GradientSums& sums = w.sums;
+  sums.dA = take(channels * runs * sizes.states);
+  sums.dB = factor(args.in.B, &sums.dB_count);  // dC follows: both are cleared at once
+  sums.dC = factor(args.in.C, &sums.dC_count);
+  sums.dD = take(channels * runs);
+  sums.ddelta_bias = take(channels * runs);
+  sums.dA_count = sizes.dim * sizes.states;
+  sums.row_parts = sizes.batch * runs;
+  sums.factor_parts = plan.slots;
+  sums.slots = plan.slots;
+  sums.atomic = plan.atomic;
   return w;
 }
 
@@ -142,32 +150,15 @@ ssm_status launch_states(const ssm_scan_backward_args& args, const ScanShape& sh
   params.z = params.out = params.out_z = ScanRows{};
   params.x = chunked ? static_cast<float*>(args.x.data) : nullptr;
   params.chunked = chunked;
-  params.time_warps = plan.time_warps;
   return launch_scan(plan, args.in.u.dtype, args.queue, params, chunked ? sizes.chunks : 1);
 }
 
-ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& sizes,
-                         const Workspace& w, const ScanBackwardPlan& plan, const float* floats) {
-  const auto sum = [&](const ssm_tensor& out, int64_t at, int64_t parts, int64_t count) {
-    return ScanSum{floats + at, out.data, parts, count, out.dtype};
-  };
-  const int64_t B_parts = args.in.B.rank == 4 ? plan.slots : sizes.batch;
-  const int64_t C_parts = args.in.C.rank == 4 ? plan.slots : sizes.batch;
-  ScanFinishParams finish = {};
-  finish.sums[0] = sum(args.dB, w.dB, B_parts, w.dB_count);
-  finish.sums[1] = sum(args.dC, w.dC, C_parts, w.dC_count);
-  const int64_t parts = sizes.batch * w.runs;
-  finish.sums[2] = sum(args.dA, w.dA, parts, sizes.dim * sizes.states);
-  finish.sums[3] = sum(args.dD, w.dD, parts, sizes.dim);
-  finish.sums[4] = sum(args.ddelta_bias, w.ddelta_bias, parts, sizes.dim);
-  int64_t most = 0;
-  for (const ScanSum& one : finish.sums) {
-    const int64_t width = one.parts >= kManyParts ? 32 : 256;  // elements a block takes at a time
-    most = std::max<int64_t>(most, (one.count + width - 1) / width);
-  }
-  const unsigned grid = static_cast<unsigned>(std::clamp<int64_t>(most, 1, 4096));
-  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, kFinishSharedBytes,
-                finish);
+// The forward recurrence of one state without its output: x, where a caller has none.
+ssm_status launch_saved_states(const ssm_scan_backward_args& args, const ScanShape& shape,
+                               const ScanParams& base) {
+  ScanParams params = base;
+  params.z = params.out = params.out_z = ScanRows{};
+  return launch_scan(plan_single(shape), args.in.u.dtype, args.queue, params, 1);
 }
 
 }  // namespace
@@ -206,16 +197,20 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
                 static_cast<unsigned long long>(needed));
   }
   float* floats = static_cast<float*>(args.workspace);
+  GradientSums sums = w.sums;
+  sums.floats = floats;
   if (sizes.batch == 0 || sizes.dim == 0 || sizes.length == 0) {
     sizes.batch = 0;  // sums of nothing: zeros
-    plan.slots = 0;
-    return launch_finish(args, sizes, w, plan, floats);
+    sums.row_parts = sums.factor_parts = 0;
+    return launch_finish(args, sizes, sums);
   }
 
+  const int dtype = args.in.u.dtype;
   ScanParams params = make_scan_params(args.in, sizes);
   params.tile_states = floats + w.tile_states;
   params.tiles = w.tiles;
   const bool tiled = plan.kernel == ScanKernel::kTiles;
+  const bool single = plan.kernel == ScanKernel::kSingle;
   params.chunks = {w.tiles > 1 ? params.tile_states : nullptr,
                    floats + w.adjoints,
                    floats + w.dt_sums,
@@ -225,44 +220,28 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
                    plan.chunks.runs,
                    1};
   params.out_is_float = args.dout.dtype == SSM_FLOAT32;
-  if (!tiled) {
+  if (single) {
+    const bool saved = present(args.x) || !plan.needs_states;
+    params.x = saved ? static_cast<float*>(args.x.data) : params.tile_states;
+    if (!saved) SSM_TRY(launch_saved_states(args, shape, params));
+  } else if (!tiled) {
     SSM_TRY(launch_states(args, shape, sizes, params));
   } else if (w.tiles > 1) {
-    SSM_TRY(launch_chunks(shape, plan.chunks, args.in.u.dtype, args.queue,
-                          {params, make_rows(args.dout), 1}));
+    SSM_TRY(
+        launch_chunks(shape, plan.chunks, dtype, args.queue, {params, make_rows(args.dout), 1}));
   }
 
-  if (plan.atomic) {
-    const ScanClearParams clear = {floats + w.dB, w.dD - w.dB};
-    SSM_TRY(launch(clear_kernel, args.queue, Dim3{1024, 1, 1}, Dim3{256, 1, 1}, 0, clear));
-  }
-  ScanBackwardParams backward = {};
-  params.out = make_rows(args.out);
-  params.out_z = make_rows(args.out_z);
-  params.time_warps = plan.time_warps;
-  params.channels_per_warp = plan.channels_per_warp;
-  for (const ssm_tensor* rows :
-       {&args.out, &args.out_z, &args.dout, &args.du, &args.ddelta, &args.dz}) {
-    params.rows_aligned = params.rows_aligned && rows_16_bytes(*rows);
-  }
-  backward.scan = params;
-  backward.dout = make_rows(args.dout);
-  backward.du = make_rows(args.du);
-  backward.ddelta = make_rows(args.ddelta);
-  backward.dz = make_rows(args.dz);
-  backward.dA = floats + w.dA;
-  backward.dB = floats + w.dB;
-  backward.dC = floats + w.dC;
-  if (present(args.in.D)) backward.dD = floats + w.dD;
-  if (present(args.in.delta_bias)) backward.ddelta_bias = floats + w.ddelta_bias;
-  backward.slots = plan.slots;
-  backward.atomic = plan.atomic;
-  Kernel* kernels = tiled                                ? tile_kernels[pass_index(shape.states)]
-                    : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
-                                                         : wide_kernels;
-  SSM_TRY(launch(kernels[args.in.u.dtype], args.queue,
+  SSM_TRY(launch_clear(sums, args.queue));
+  ScanBackwardParams backward = make_backward_params(args, params, sums);
+  backward.scan.time_warps = plan.time_warps;
+  backward.scan.channels_per_warp = plan.channels_per_warp;
+  if (single) backward.scan.rows_aligned = single_aligned(backward.scan, dtype);
+  Kernel* kernels = tiled    ? tile_kernels[pass_index(shape.states)]
+                    : single ? single_kernels
+                             : split_kernels;
+  SSM_TRY(launch(kernels[dtype], args.queue,
                  Dim3{plan.grid_x, static_cast<unsigned>(sizes.batch),
                       static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
                  Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, backward));
-  return launch_finish(args, sizes, w, plan, floats);
+  return launch_finish(args, sizes, sums);
 }

@@ -360,6 +360,3 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
 SSM_BACKWARD(scan_backward_f32, float, 8, 2, 8)
 SSM_BACKWARD(scan_backward_f16, ssm::F16, 8, 2, 8)
 SSM_BACKWARD(scan_backward_bf16, ssm::BF16, 8, 2, 8)
-SSM_BACKWARD(scan_backward_narrow_f32, float, 1, 1, 4)
-SSM_BACKWARD(scan_backward_narrow_f16, ssm::F16, 1, 1, 4)
-SSM_BACKWARD(scan_backward_narrow_bf16, ssm::BF16, 1, 1, 4)

@@ -53,8 +53,8 @@ ssm_status ssm_scan_forward(const ssm_scan_forward_args* arguments) {
   ScanSizes sizes;
   const int device = args.in.u.device;
   SSM_TRY(check_scan_inputs(args.in, device, &sizes));
-  const bool out_is_float = args.out.dtype == SSM_FLOAT32;
-  const int out_dtype = out_is_float ? static_cast<int>(SSM_FLOAT32) : args.in.u.dtype;
+  const int out_dtype =
+      args.out.dtype == SSM_FLOAT32 ? static_cast<int>(SSM_FLOAT32) : args.in.u.dtype;
   SSM_TRY(check_scan_rows("out", args.out, out_dtype, sizes, device, false));
   SSM_TRY(check_scan_rows("out_z", args.out_z, out_dtype, sizes, device, !present(args.in.z)));
   if (present(args.out_z) && !present(args.in.z)) {
@@ -71,13 +71,7 @@ ssm_status ssm_scan_forward(const ssm_scan_forward_args* arguments) {
   ScanPlan plan;
   SSM_TRY(plan_of(args, sizes, &shape, &plan));
   const Workspace w = lay_out(sizes, plan);
-  ScanParams params = make_scan_params(args.in, sizes);
-  params.out = make_rows(args.out);
-  params.out_z = make_rows(args.out_z);
-  params.out_is_float = out_is_float;
-  params.rows_aligned = params.rows_aligned && rows_16_bytes(args.out) && rows_16_bytes(args.out_z);
-  params.x = static_cast<float*>(args.x.data);
-  params.time_warps = plan.time_warps;
+  ScanParams params = make_forward_params(args, sizes);
   const bool chunked = w.bytes > 0 && args.workspace && args.workspace_bytes >= w.bytes;
   if (chunked) {
     float* floats = static_cast<float*>(args.workspace);

@@ -1,5 +1,6 @@
 #include "scan/scan_launch.h"
 
+#include <algorithm>
 #include <initializer_list>
 
 namespace ssm {
@@ -20,9 +21,11 @@ Kernel rows_kernels[3][3] = {{{"scan_rows", "scan_rows4_f32"},
 Kernel split_kernels[3] = {{"scan_split", "scan_split_f32"},
                            {"scan_split", "scan_split_f16"},
                            {"scan_split", "scan_split_bf16"}};
-Kernel narrow_kernels[3] = {{"scan_split", "scan_narrow_f32"},
-                            {"scan_split", "scan_narrow_f16"},
-                            {"scan_split", "scan_narrow_bf16"}};
+Kernel single_kernels[3] = {{"scan_single", "scan_single_f32"},
+                            {"scan_single", "scan_single_f16"},
+                            {"scan_single", "scan_single_bf16"}};
+Kernel finish_kernel = {"scan_finish", "scan_finish"};
+Kernel clear_kernel = {"scan_finish", "scan_clear"};
 
 // By adjoint, by pass_index, by type.
 Kernel ends_kernels[2][3][3] = {{{{"scan_ends", "scan_ends4_f32"},
@@ -219,11 +222,76 @@ ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int mult
   shape.delta_ratio = static_cast<int>(sizes.dim / in.delta.size[1]);
   shape.variable_B = in.B.rank == 4;
   shape.variable_C = in.C.rank == 4;
-  shape.complex = sizes.complex;
   shape.near_rows =
       rows_near(make_rows(in.u)) && rows_near(make_rows(in.delta)) && rows_near(make_rows(in.z));
   shape.multiprocessors = multiprocessors;
   return shape;
+}
+
+ScanParams make_forward_params(const ssm_scan_forward_args& args, const ScanSizes& sizes) {
+  ScanParams p = make_scan_params(args.in, sizes);
+  p.out = make_rows(args.out);
+  p.out_z = make_rows(args.out_z);
+  p.out_is_float = args.out.dtype == SSM_FLOAT32;
+  p.rows_aligned = p.rows_aligned && rows_16_bytes(args.out) && rows_16_bytes(args.out_z);
+  p.x = static_cast<float*>(args.x.data);
+  return p;
+}
+
+ScanBackwardParams make_backward_params(const ssm_scan_backward_args& args, const ScanParams& scan,
+                                        const GradientSums& sums) {
+  ScanBackwardParams p = {};
+  p.scan = scan;
+  p.scan.out = make_rows(args.out);
+  p.scan.out_z = make_rows(args.out_z);
+  for (const ssm_tensor* rows :
+       {&args.out, &args.out_z, &args.dout, &args.du, &args.ddelta, &args.dz}) {
+    p.scan.rows_aligned = p.scan.rows_aligned && rows_16_bytes(*rows);
+  }
+  p.dout = make_rows(args.dout);
+  p.du = make_rows(args.du);
+  p.ddelta = make_rows(args.ddelta);
+  p.dz = make_rows(args.dz);
+  p.dA = sums.floats + sums.dA;
+  p.dB = sums.floats + sums.dB;
+  p.dC = sums.floats + sums.dC;
+  if (present(args.in.D)) p.dD = sums.floats + sums.dD;
+  if (present(args.in.delta_bias)) p.ddelta_bias = sums.floats + sums.ddelta_bias;
+  p.slots = sums.slots;
+  p.atomic = sums.atomic;
+  return p;
+}
+
+ssm_status launch_clear(const GradientSums& sums, const ssm_queue& queue) {
+  if (!sums.atomic) return SSM_OK;
+  const ScanClearParams clear = {sums.floats + sums.dB, sums.dD - sums.dB};
+  return launch(clear_kernel, queue, Dim3{1024, 1, 1}, Dim3{256, 1, 1}, 0, clear);
+}
+
+ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& sizes,
+                         const GradientSums& sums) {
+  const auto sum = [&](const ssm_tensor& out, int64_t at, int64_t parts, int64_t count) {
+    // Complex values are summed as the pairs that they are.
+    const int dtype = out.dtype == SSM_COMPLEX64 ? static_cast<int>(SSM_FLOAT32) : out.dtype;
+    return ScanSum{sums.floats + at, out.data, parts, count, dtype};
+  };
+  const auto factor_parts = [&](const ssm_tensor& factor) {
+    return factor.rank == 4 ? sums.factor_parts : sizes.batch;
+  };
+  ScanFinishParams finish = {};
+  finish.sums[0] = sum(args.dB, sums.dB, factor_parts(args.in.B), sums.dB_count);
+  finish.sums[1] = sum(args.dC, sums.dC, factor_parts(args.in.C), sums.dC_count);
+  finish.sums[2] = sum(args.dA, sums.dA, sums.row_parts, sums.dA_count);
+  finish.sums[3] = sum(args.dD, sums.dD, sums.row_parts, sizes.dim);
+  finish.sums[4] = sum(args.ddelta_bias, sums.ddelta_bias, sums.row_parts, sizes.dim);
+  int64_t most = 0;
+  for (const ScanSum& one : finish.sums) {
+    const int64_t width = one.parts >= kManyParts ? 32 : 256;  // elements a block takes at a time
+    most = std::max<int64_t>(most, (one.count + width - 1) / width);
+  }
+  const unsigned grid = static_cast<unsigned>(std::clamp<int64_t>(most, 1, 4096));
+  return launch(finish_kernel, args.queue, Dim3{grid, 5, 1}, Dim3{256, 1, 1}, kFinishSharedBytes,
+                finish);
 }
 
 ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dtype,
@@ -240,10 +308,19 @@ ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dt
                 plan.carry_shared_bytes, params);
 }
 
+bool single_aligned(const ScanParams& params, int dtype) {
+  return params.rows_aligned && params.B.aligned && params.C.aligned &&
+         params.length % (16 / dtype_bytes(dtype)) == 0;
+}
+
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
-                       const ScanParams& params, int64_t chunks) {
+                       const ScanParams& base, int64_t chunks) {
+  ScanParams params = base;
+  params.time_warps = plan.time_warps;
+  params.channels_per_warp = plan.channels_per_warp;
+  if (plan.kernel == ScanKernel::kSingle) params.rows_aligned = single_aligned(params, dtype);
   Kernel* kernels = plan.kernel == ScanKernel::kRows     ? rows_kernels[pass_index(params.states)]
-                    : plan.kernel == ScanKernel::kNarrow ? narrow_kernels
+                    : plan.kernel == ScanKernel::kSingle ? single_kernels
                                                          : split_kernels;
   return launch(
       kernels[dtype], queue,

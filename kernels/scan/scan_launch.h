@@ -29,9 +29,35 @@ bool rows_near(const ScanRows& rows);
 bool rows_16_bytes(const ssm_tensor& tensor);  // present ones: every row begins on 16 bytes
 ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int multiprocessors);
 
+// The parameters of a forward kernel: inputs, outputs and x.
+ScanParams make_forward_params(const ssm_scan_forward_args& args, const ScanSizes& sizes);
+
+// The sums that a backward kernel leaves: where they lie in `floats`, and in how many parts.
+struct GradientSums {
+  float* floats = nullptr;
+  int64_t dA = 0, dB = 0, dC = 0, dD = 0, ddelta_bias = 0;  // offsets
+  int64_t dA_count = 0, dB_count = 0, dC_count = 0;         // floats of one part
+  int64_t row_parts = 0;  // of dA, dD and ddelta_bias, and of a fixed B's and C's
+  int64_t factor_parts = 0;
+  int slots = 1;
+  bool atomic = false;
+};
+// Those of a backward kernel: `scan`, of the inputs, with the gradients.
+ScanBackwardParams make_backward_params(const ssm_scan_backward_args& args, const ScanParams& scan,
+                                        const GradientSums& sums);
+// Clears dB's and dC's buffers, which lie one after the other up to dD's, where atomics add to
+// them.
+ssm_status launch_clear(const GradientSums& sums, const ssm_queue& queue);
+// Adds the parts up.
+ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& sizes,
+                         const GradientSums& sums);
+
 // Scans the chunks side by side: what each begins with is left in params.chunks.
 ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& plan, int dtype,
                          const ssm_queue& queue, ScanEndsParams params);
+
+// kSingle: all rows, those of B and C among them, can be read 16 bytes at a time to their end.
+bool single_aligned(const ScanParams& params, int dtype);
 
 // Starts the forward kernel of `plan`: `in` names the element type; chunks > 1 only for states.
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,

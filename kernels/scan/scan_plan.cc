@@ -11,14 +11,12 @@ constexpr int kRowsPerScheduler = 2;  // warps; with fewer, the length is cut in
 constexpr int kRowsResident = 16;     // warps of a multiprocessor
 constexpr int kLeastChunk = 64;
 constexpr int kShortChunked = 256;
-constexpr int kMostEnds = 40;  // that a block goes over by itself
-constexpr int kShortRows = 256;
-constexpr int kShortBackwardRows = 256;
+constexpr int kMostEnds = 40;    // that a block goes over by itself
 constexpr int kChunkSetup = 32;  // what a chunk costs beside its steps, in steps
 constexpr int kUncutTenths = 6;  // of a chunked scan's time, what one without its first walk takes
 constexpr int kSplitPass = 16;   // states of a pass
+constexpr int kSplitTile = 32;
 constexpr int kRowsMaxStates = 128;
-constexpr int kNarrowStates = 4;
 constexpr int kSplitWarps = 8;
 constexpr int kSplitPerScheduler = 4;  // warps that fit beside one another
 constexpr int kBackwardWarps = 4;
@@ -48,25 +46,24 @@ unsigned rows_shared(int warps, int states) {
   return 4u * static_cast<unsigned>(4 * pass * 36 + warps * warp);
 }
 
-unsigned split_shared(int warps, int time_warps, int states, bool narrow) {
-  const int pass = narrow ? 1 : kSplitPass;
-  const int pitch = (narrow ? 128 : 32) + 4;
+unsigned split_shared(int warps, int time_warps, int states) {
+  const int pass = kSplitPass;
+  const int pitch = kSplitTile + 4;
   const int padded = static_cast<int>(divide_up(states, pass)) * pass;
-  const int exchange = narrow ? 0 : 10 * pitch;
+  const int exchange = 10 * pitch;
   return 4u * static_cast<unsigned>(4 * warps * pass + (warps + 3) / 4 * 4 +
                                     time_warps * 2 * pass * pitch +
                                     warps * ((2 * padded + exchange + 12 + 3) / 4 * 4));
 }
 
-unsigned backward_shared(int warps, int time_warps, int channels, const ScanShape& shape,
-                         bool narrow) {
-  const int pass = narrow ? 1 : kSplitPass;
-  const int stretches = narrow ? 32 : 4;
-  const int pitch = (narrow ? 128 : 32) + 4;
+unsigned backward_shared(int warps, int time_warps, int channels, const ScanShape& shape) {
+  const int pass = kSplitPass;
+  const int stretches = 4;
+  const int pitch = kSplitTile + 4;
   const int padded = static_cast<int>(divide_up(shape.states, pass)) * pass;
   const int step_sums = 1 + !shape.variable_B + !shape.variable_C;
   const int bases = 2 * 10 + 2 * 4;
-  const int warp = bases + 7 * channels * pitch + (narrow ? 0 : 8 * pitch) + 3 * channels * padded +
+  const int warp = bases + 7 * channels * pitch + 8 * pitch + 3 * channels * padded +
                    channels * padded * stretches * step_sums + 2 * channels * 32;
   const int block = 4 * warps * pass + 2 * time_warps * pass * pitch + warps * pass * pitch;
   return 4u * static_cast<unsigned>(block + warps * ((warp + 3) / 4 * 4));
@@ -82,12 +79,9 @@ unsigned gradient_shared(int states) {
 
 // Tiles for the backward direction: what can be taken in tiles of 32 steps side by side.
 bool tiles_can(const ScanShape& shape) {
-  return !shape.complex && shape.variable_B && shape.variable_C && shape.delta_ratio == 1 &&
-         shape.near_rows && gradient_shared(shape.states) <= kMostShared &&
-         shape.length < (int64_t{1} << 30) - kTileSteps &&
-         // Measured: with so few states, long rows are better shared out among a warp's lanes.
-         (shape.states > kNarrowStates || shape.length <= kShortBackwardRows ||
-          shape.batch * shape.dim <= int64_t{8} * shape.multiprocessors);
+  return shape.variable_B && shape.variable_C && shape.delta_ratio == 1 && shape.near_rows &&
+         gradient_shared(shape.states) <= kMostShared &&
+         shape.length < (int64_t{1} << 30) - kTileSteps;
 }
 
 ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
@@ -138,16 +132,15 @@ EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint
 int pass_index(int states) { return states <= 4 ? 0 : states <= 8 ? 1 : 2; }
 
 ScanPlan plan_forward(const ScanShape& shape) {
+  if (single_can(shape)) return plan_single(shape);
   const int64_t group_channels = shape.dim / shape.groups;
   const int64_t group_warps = divide_up(group_channels, kRowsChannels);
   const int64_t schedulers = static_cast<int64_t>(shape.multiprocessors) * kSchedulers;
   const int64_t warps = shape.batch * shape.groups * group_warps;
-  const bool rows_can = !shape.complex && shape.variable_B && shape.variable_C &&
-                        shape.delta_ratio == 1 && shape.near_rows &&
-                        shape.states <= kRowsMaxStates && group_channels >= kRowsChannels;
-  // Measured: with so few states, long rows are better shared out among a warp's lanes.
-  const bool short_rows = shape.states > kNarrowStates || shape.length <= kShortRows;
-  if (!rows_can || !short_rows) return plan_states(shape, false);
+  const bool rows_can = shape.variable_B && shape.variable_C && shape.delta_ratio == 1 &&
+                        shape.near_rows && shape.states <= kRowsMaxStates &&
+                        group_channels >= kRowsChannels;
+  if (!rows_can) return plan_states(shape, false);
   ScanPlan plan;
   plan.kernel = ScanKernel::kRows;
   plan.warps = group_warps >= 8 && rows_shared(8, shape.states) <= kFreeShared ? 8
@@ -192,15 +185,11 @@ ScanPlan plan_states(const ScanShape& shape, bool chunked) {
   const int64_t chunks = chunked ? divide_up(shape.length, kScanChunk) : 1;
   const int64_t group_channels = shape.dim / shape.groups;
   const int64_t schedulers = static_cast<int64_t>(shape.multiprocessors) * kSchedulers;
-  const bool narrow = !shape.complex && shape.states <= kNarrowStates;
-  plan.kernel = shape.complex ? ScanKernel::kComplex
-                : narrow      ? ScanKernel::kNarrow
-                              : ScanKernel::kSplit;
-  plan.tile = narrow ? 128 : 32;
+  plan.tile = kSplitTile;
   plan.warps = kSplitWarps;
   const int64_t length = chunked ? std::min<int64_t>(shape.length, kScanChunk) : shape.length;
   const auto fits = [&](int time_warps) {
-    return split_shared(plan.warps, time_warps, shape.states, narrow) <= kMostShared;
+    return split_shared(plan.warps, time_warps, shape.states) <= kMostShared;
   };
   while (plan.time_warps < kSplitWarps && plan.tile * plan.time_warps < length &&
          fits(2 * plan.time_warps) &&
@@ -210,43 +199,40 @@ ScanPlan plan_states(const ScanShape& shape, bool chunked) {
   }
   const int channel_warps = plan.warps / plan.time_warps;
   plan.grid_x = static_cast<unsigned>(shape.groups * divide_up(group_channels, channel_warps));
-  plan.shared_bytes = split_shared(plan.warps, plan.time_warps, shape.states, narrow);
+  plan.shared_bytes = split_shared(plan.warps, plan.time_warps, shape.states);
   return plan;
 }
 
 ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic) {
+  if (single_can(shape)) return plan_single_backward(shape);
   if (tiles_can(shape)) return plan_tiles(shape, deterministic);
   ScanBackwardPlan plan;
-  const bool narrow = shape.states <= kNarrowStates;
-  plan.kernel = narrow ? ScanKernel::kNarrow : ScanKernel::kSplit;
-  plan.tile = narrow ? 128 : 32;
+  plan.tile = kSplitTile;
   plan.warps = kBackwardWarps;
   const int64_t group_channels = shape.dim / shape.groups;
   const int64_t channels = shape.batch * shape.dim;
   // About three warps a scheduler are resident; fewer channels than that are spread over warps in
   // time, more are taken several to a warp, so that more of dB and dC is summed before it leaves.
   const int64_t resident = static_cast<int64_t>(shape.multiprocessors) * kSchedulers * 3;
-  while (plan.warps > 1 && backward_shared(plan.warps, 1, 1, shape, narrow) > kMostShared) {
+  while (plan.warps > 1 && backward_shared(plan.warps, 1, 1, shape) > kMostShared) {
     plan.warps /= 2;
   }
   while (plan.time_warps < plan.warps && channels * plan.time_warps * 2 <= resident &&
-         backward_shared(plan.warps, 2 * plan.time_warps, 1, shape, narrow) <= kMostShared &&
+         backward_shared(plan.warps, 2 * plan.time_warps, 1, shape) <= kMostShared &&
          plan.tile * plan.time_warps < shape.length) {
     plan.time_warps *= 2;
   }
   while (plan.channels_per_warp < 4 && plan.time_warps == 1 && shape.near_rows &&
          channels >= resident * plan.channels_per_warp * 2 &&
          group_channels > plan.warps * plan.channels_per_warp &&
-         backward_shared(plan.warps, 1, plan.channels_per_warp * 2, shape, narrow) <=
-             kBackwardShared) {
+         backward_shared(plan.warps, 1, plan.channels_per_warp * 2, shape) <= kBackwardShared) {
     plan.channels_per_warp *= 2;
   }
   const int64_t block_channels =
       static_cast<int64_t>(plan.warps) / plan.time_warps * plan.channels_per_warp;
   plan.group_blocks = static_cast<int>(divide_up(group_channels, block_channels));
   plan.grid_x = static_cast<unsigned>(plan.group_blocks * shape.groups);
-  plan.shared_bytes =
-      backward_shared(plan.warps, plan.time_warps, plan.channels_per_warp, shape, narrow);
+  plan.shared_bytes = backward_shared(plan.warps, plan.time_warps, plan.channels_per_warp, shape);
   plan.slots = plan.group_blocks;
   if (!deterministic && plan.slots > kMostSlots) {
     plan.slots = 1;

@@ -4,7 +4,9 @@
 // every scheduler of the GPU; below that its warps wait for their own results. Fewer channels are
 // cut into chunks (scan_ends.cu), which costs a second walk over the states. What rows cannot take
 // (fixed B or C, a shared delta, very few channels, many states) is split among the lanes of a warp
-// (scan_split.cu; narrow for at most four states), and, with time_warps > 1, among warps.
+// (scan_split.cu), and, with time_warps > 1, among warps.
+//
+// One state, where B and C are variable, has kernels of its own (scan_single.cuh).
 //
 // The backward direction works on tiles side by side (scan_gradient.cu) or, for what those cannot
 // take, is split in the same way (scan_backward.cu).
@@ -16,7 +18,7 @@
 
 namespace ssm {
 
-enum class ScanKernel { kRows, kSplit, kNarrow, kComplex, kTiles };
+enum class ScanKernel { kRows, kSplit, kTiles, kSingle };
 
 // Grid limits of CUDA: y and z; a larger batch is launched in slices.
 constexpr int64_t kMaxGridY = 65535;
@@ -25,7 +27,6 @@ struct ScanShape {
   int64_t batch = 0, dim = 0, length = 0;
   int states = 0, groups = 1, delta_ratio = 1;
   bool variable_B = true, variable_C = true;
-  bool complex = false;
   bool near_rows = true;  // 8 rows of every tensor lie within 2^31 elements
   int multiprocessors = 0;
 };
@@ -42,6 +43,7 @@ struct ScanPlan {
   ScanKernel kernel = ScanKernel::kSplit;
   int warps = 0;       // of a block
   int time_warps = 1;  // of them, how many share one channel's steps
+  int channels_per_warp = 1;
   unsigned grid_x = 0;
   unsigned shared_bytes = 0;
   int tile = 32;     // steps between two states in tile_states
@@ -65,7 +67,8 @@ struct ScanBackwardPlan {
   int slots = 1;        // buffers for dB and dC
   bool atomic = false;  // several blocks add to one buffer
   int tile = 32;
-  ChunkPlan chunks;  // kTiles only
+  bool needs_states = false;  // kSingle: one block does not hold a row, so it takes those in x
+  ChunkPlan chunks;           // kTiles only
 };
 
 // Of scan_ends.cu's first kernel, for either direction, and of how many threads share a channel's
@@ -77,5 +80,10 @@ struct EndsPlan {
 EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint);
 
 ScanBackwardPlan plan_backward(const ScanShape& shape, bool deterministic);
+
+// scan_single_plan.cc
+bool single_can(const ScanShape& shape);
+ScanPlan plan_single(const ScanShape& shape);
+ScanBackwardPlan plan_single_backward(const ScanShape& shape);
 
 }  // namespace ssm

@@ -361,8 +361,7 @@ struct Split {
 
 }  // namespace ssm
 
-// The wide kernels take 16 states at a time in tiles of 32 steps; the narrow ones, for up to four
-// states, one at a time in tiles of 128.
+// 16 states at a time in tiles of 32 steps.
 #define SSM_SPLIT(name, type, state_lanes, lane_states, steps)                   \
   extern "C" __global__ void __launch_bounds__(256, 2) name(ssm::ScanParams p) { \
     ssm::Split<type, state_lanes, lane_states, steps> split(p);                  \
@@ -371,6 +370,3 @@ struct Split {
 SSM_SPLIT(scan_split_f32, float, 8, 2, 8)
 SSM_SPLIT(scan_split_f16, ssm::F16, 8, 2, 8)
 SSM_SPLIT(scan_split_bf16, ssm::BF16, 8, 2, 8)
-SSM_SPLIT(scan_narrow_f32, float, 1, 1, 4)
-SSM_SPLIT(scan_narrow_f16, ssm::F16, 1, 1, 4)
-SSM_SPLIT(scan_narrow_bf16, ssm::BF16, 1, 1, 4)

@@ -2,6 +2,7 @@
 #include <initializer_list>
 
 #include "scan/scan_launch.h"
+#include "scan/scan_step_params.h"
 
 namespace ssm {
 namespace {
@@ -9,23 +10,29 @@ namespace {
 constexpr int kQuad = 4;  // states that a lane takes at a time
 constexpr int kThreads = 128;
 
-constexpr char kUnit[] = "scan_update";
-Kernel any_kernel = {kUnit, "scan_update"};
-// Of one type; of a float32 state and 16-bit inputs.
-Kernel same_kernels[3] = {
-    {kUnit, "scan_update_f32"}, {kUnit, "scan_update_f16"}, {kUnit, "scan_update_bf16"}};
-Kernel wide_kernels[3] = {
-    {kUnit, "scan_update_f32"}, {kUnit, "scan_update_f32_f16"}, {kUnit, "scan_update_f32_bf16"}};
+Kernel any_kernel = {"scan_update", "scan_update"};
+// Of one type; of a float32 state and 16-bit inputs. For one batch; for several.
+constexpr char kUnit[] = "scan_step";
+Kernel step_kernels[2][2][3] = {
+    {{{kUnit, "scan_step_f32"}, {kUnit, "scan_step_f16"}, {kUnit, "scan_step_bf16"}},
+     {{kUnit, "scan_step_f32_batches"},
+      {kUnit, "scan_step_f16_batches"},
+      {kUnit, "scan_step_bf16_batches"}}},
+    {{{kUnit, "scan_step_f32"}, {kUnit, "scan_step_f32_f16"}, {kUnit, "scan_step_f32_bf16"}},
+     {{kUnit, "scan_step_f32_batches"},
+      {kUnit, "scan_step_f32_f16_batches"},
+      {kUnit, "scan_step_f32_bf16_batches"}}}};
+constexpr int kStepBatches = 4;  // scan_step.cu
 
-// The last dimension has unit stride, and every row of it begins on a whole quad.
-bool in_quads(const ssm_tensor& tensor) {
+// The last dimension has unit stride, and every row of it begins on a boundary of so many elements.
+bool in_groups(const ssm_tensor& tensor, int elements) {
   const int last = tensor.rank - 1;
-  const uint64_t bytes = static_cast<uint64_t>(kQuad * dtype_bytes(tensor.dtype));
+  const uint64_t bytes = static_cast<uint64_t>(elements * dtype_bytes(tensor.dtype));
   if (tensor.stride[last] != 1 || reinterpret_cast<uintptr_t>(tensor.data) % bytes != 0) {
     return false;
   }
   for (int i = 0; i < last; ++i) {
-    if (tensor.size[i] > 1 && tensor.stride[i] % kQuad != 0) return false;
+    if (tensor.size[i] > 1 && tensor.stride[i] % elements != 0) return false;
   }
   return true;
 }
@@ -45,7 +52,7 @@ ssm_status view(const char* name, const ssm_tensor& tensor, const char* dimensio
     if (dimensions[i] == 'd') result->channel_stride = static_cast<int>(stride);
     if (dimensions[i] == 'n') {
       result->state_stride = static_cast<int>(stride);
-      result->quads = in_quads(tensor);
+      result->quads = in_groups(tensor, kQuad);
     }
     if (!near && (dimensions[i] == 'd' || dimensions[i] == 'n')) {
       return fail(SSM_INVALID_ARGUMENT, "%s: stride(%d) is %lld, expected less than 2^31", name, i,
@@ -55,10 +62,10 @@ ssm_status view(const char* name, const ssm_tensor& tensor, const char* dimensio
   return SSM_OK;
 }
 
-// As many lanes as a channel has quads of states, up to a warp's.
-int lane_bits_for(int64_t states) {
+// As many lanes as a channel has groups of states, up to a warp's.
+int lane_bits_for(int64_t states, int group) {
   int bits = 0;
-  while (bits < 5 && (int64_t{kQuad} << bits) < states) ++bits;
+  while (bits < 5 && (int64_t{group} << bits) < states) ++bits;
   return bits;
 }
 
@@ -76,22 +83,75 @@ bool is_near(const ssm_tensor& tensor) {
   return true;
 }
 
-// The instance for these types, or the one for any.
-Kernel& kernel_for(const ssm_scan_update_args& args, const ScanUpdateParams& p) {
+// Whether scan_step.cu has an instance for these types, and 16 bytes of the state are whole
+// everywhere.
+bool step_can(const ssm_scan_update_args& args) {
   const int type = args.x.dtype;
   for (const ssm_tensor* input : {&args.dt, &args.z, &args.B, &args.C, &args.out}) {
-    if (present(*input) && input->dtype != type) return any_kernel;
+    if (present(*input) && input->dtype != type) return false;
   }
   for (const ssm_tensor* tensor : {&args.state, &args.x, &args.dt, &args.z, &args.out, &args.A,
                                    &args.B, &args.C, &args.D, &args.dt_bias}) {
-    if (!is_near(*tensor)) return any_kernel;
+    if (!is_near(*tensor)) return false;
   }
-  if (args.A.dtype != SSM_FLOAT32 || p.states % kQuad != 0 || !p.state.quads || !p.B.quads ||
-      !p.C.quads) {
-    return any_kernel;
-  }
-  if (args.state.dtype == type) return same_kernels[type];
-  return args.state.dtype == SSM_FLOAT32 ? wide_kernels[type] : any_kernel;
+  const int state_type = args.state.dtype;
+  if (args.A.dtype != SSM_FLOAT32 || (state_type != type && state_type != SSM_FLOAT32))
+    return false;
+  const int own = 16 / dtype_bytes(state_type);
+  const bool same_rate = args.A.stride[2] == 0;
+  return args.state.size[3] % own == 0 && in_groups(args.state, own) && in_groups(args.B, own) &&
+         in_groups(args.C, own) && (same_rate || in_groups(args.A, 4));
+}
+
+ssm_status launch_step(const ssm_scan_update_args& args, const ScanUpdateParams& views) {
+  const auto rows = [](const ScanView& view) {
+    return ScanStepRows{static_cast<int>(view.batch_stride), static_cast<int>(view.head_stride),
+                        view.channel_stride};
+  };
+  ScanStepParams p = {};
+  p.state = views.state.data;
+  p.x = views.x.data;
+  p.dt = views.dt.data;
+  p.z = views.z.data;
+  p.out = views.out.data;
+  p.A = static_cast<const float*>(views.A.data);
+  p.B = views.B.data;
+  p.C = views.C.data;
+  p.D = views.D.data;
+  p.dt_bias = views.dt_bias.data;
+  p.rows = views.rows;
+  p.state_at = rows(views.state);
+  p.x_at = rows(views.x);
+  p.dt_at = rows(views.dt);
+  p.z_at = rows(views.z);
+  p.out_at = rows(views.out);
+  p.A_head = rows(views.A).head;
+  p.A_channel = views.A.channel_stride;
+  p.A_state = views.A.state_stride;
+  p.B_batch = rows(views.B).batch;
+  p.B_group = rows(views.B).head;
+  p.C_batch = rows(views.C).batch;
+  p.C_group = rows(views.C).head;
+  p.D_head = rows(views.D).head;
+  p.D_channel = views.D.channel_stride;
+  p.bias_head = rows(views.dt_bias).head;
+  p.bias_channel = views.dt_bias.channel_stride;
+  const int64_t batch = args.x.size[0];
+  p.batch = static_cast<int>(batch);
+  p.dim = views.dim;
+  p.states = views.states;
+  p.group_heads = views.group_heads;
+  p.lane_bits = lane_bits_for(p.states, 16 / dtype_bytes(args.state.dtype));
+  p.D_type = views.D.dtype;
+  p.bias_type = views.dt_bias.dtype;
+  p.softplus = views.softplus;
+  const bool several = batch > 1;
+  const bool wide = args.state.dtype != args.x.dtype;
+  const unsigned blocks = ((static_cast<unsigned>(p.dim) << p.lane_bits) + kThreads - 1) / kThreads;
+  const unsigned turns = several ? (p.batch + kStepBatches - 1) / kStepBatches : 1;
+  return launch(step_kernels[wide][several][args.x.dtype], args.queue,
+                Dim3{blocks, static_cast<unsigned>(args.x.size[1]), turns}, Dim3{kThreads, 1, 1}, 0,
+                p);
 }
 
 ssm_status check(const ssm_scan_update_args& args) {
@@ -156,9 +216,10 @@ ssm_status ssm_scan_update(const ssm_scan_update_args* arguments) {
   const int64_t batch = args.x.size[0], heads = args.x.size[1];
   if (batch == 0 || heads == 0 || p.dim == 0) return SSM_OK;
   p.group_heads = static_cast<int>(heads / args.B.size[1]);
-  p.lane_bits = lane_bits_for(p.states);
+  if (step_can(args)) return launch_step(args, p);
+  p.lane_bits = lane_bits_for(p.states, kQuad);
   const unsigned blocks = ((static_cast<unsigned>(p.dim) << p.lane_bits) + kThreads - 1) / kThreads;
-  return launch(kernel_for(args, p), args.queue,
+  return launch(any_kernel, args.queue,
                 Dim3{blocks, static_cast<unsigned>(heads), static_cast<unsigned>(batch)},
                 Dim3{kThreads, 1, 1}, 0, p);
 }

@@ -1,50 +1,28 @@
-// The decode step: one read and one write of the state, and little else, so bytes, and the wait for
-// them, are what it costs. A few lanes take a channel, each four states in a row, and ask for
-// everything before they use anything. The grid is (channels of a head, heads, batch), so that no
-// thread divides. Most instructions of a kernel this short are addresses and types: the usual
-// combinations of types have an instance that knows them, reads whole quads and counts in 32 bits.
+// The decode step for any types and strides: a few lanes take a channel, each four states in a row,
+// and ask for everything before they use anything. The grid is (channels of a head, heads, batch),
+// so that no thread divides. scan_step.cu serves the usual types.
 #include "scan/scan_device.cuh"
 
 namespace ssm {
 
 constexpr int kQuad = 4;
 
-template <bool kNear>
-struct UpdateIndex {
-  using Type = long long;
-};
-template <>
-struct UpdateIndex<true> {
-  using Type = int;
-};
-
-// Of a type that the instance knows, or any.
-constexpr int kAnyType = -1;
-template <int kKnown>
-__device__ __forceinline__ int type_of(const ScanView& view) {
-  return kKnown == kAnyType ? view.dtype : kKnown;
-}
-
 // Up to four elements as loaded, 16-bit ones two to a word.
 struct Quad {
   uint32 word[kQuad];
 };
 
-// Where a head of a batch begins; int where the whole tensor is in its reach.
-template <typename Index>
-__device__ __forceinline__ Index place_of(const ScanView& view, int batch, int head) {
-  return static_cast<Index>(batch) * static_cast<Index>(view.batch_stride) +
-         static_cast<Index>(head) * static_cast<Index>(view.head_stride);
+// Where a head of a batch begins.
+__device__ __forceinline__ long long place_of(const ScanView& view, int batch, int head) {
+  return batch * view.batch_stride + head * view.head_stride;
 }
 
-template <typename Index>
-__device__ __forceinline__ Index times(int index, int stride) {
-  return static_cast<Index>(index) * stride;
+__device__ __forceinline__ long long times(int index, int stride) {
+  return static_cast<long long>(index) * stride;
 }
 
-template <int kKnown>
 __device__ __forceinline__ uint32 element_bits(const ScanView& view, long long offset) {
-  if (type_of<kKnown>(view) == kFloat32) return static_cast<const uint32*>(view.data)[offset];
+  if (view.dtype == kFloat32) return static_cast<const uint32*>(view.data)[offset];
   return static_cast<const uint16*>(view.data)[offset];
 }
 
@@ -75,12 +53,11 @@ __device__ __forceinline__ void take_apart(const Quad& quad, int dtype, float (&
   }
 }
 
-// `count` elements from `offset` on, the others zero. kWhole promises quads.
-template <int kKnown, bool kWhole>
+// `count` elements from `offset` on, the others zero.
 __device__ __forceinline__ Quad load_quad(const ScanView& view, long long offset, int count) {
   Quad quad = {};
-  const int dtype = type_of<kKnown>(view);
-  if (kWhole || (view.quads && count == kQuad)) {
+  const int dtype = view.dtype;
+  if (view.quads && count == kQuad) {
     if (dtype == kFloat32) {
       const uint4 words =
           *reinterpret_cast<const uint4*>(static_cast<const uint32*>(view.data) + offset);
@@ -97,7 +74,7 @@ __device__ __forceinline__ Quad load_quad(const ScanView& view, long long offset
     return quad;
   }
   if (view.state_stride == 0) {  // one value for every state
-    const uint32 bits = element_bits<kKnown>(view, offset);
+    const uint32 bits = element_bits(view, offset);
 #pragma unroll
     for (int i = 0; i < kQuad; ++i) quad.word[i] = dtype == kFloat32 ? bits : bits | bits << 16;
     return quad;
@@ -105,7 +82,7 @@ __device__ __forceinline__ Quad load_quad(const ScanView& view, long long offset
 #pragma unroll
   for (int i = 0; i < kQuad; ++i) {
     if (i >= count) continue;
-    const uint32 bits = element_bits<kKnown>(view, offset + times<long long>(i, view.state_stride));
+    const uint32 bits = element_bits(view, offset + times(i, view.state_stride));
     if (dtype == kFloat32) {
       quad.word[i] = bits;
     } else {
@@ -121,11 +98,10 @@ __device__ __forceinline__ uint32 to_bits(float value, int dtype) {
   return from_float<BF16>(value).bits;
 }
 
-template <int kKnown, bool kWhole>
 __device__ __forceinline__ void store_quad(const ScanView& view, long long offset,
                                            const float (&value)[kQuad], int count) {
-  const int dtype = type_of<kKnown>(view);
-  if (kWhole || (view.quads && count == kQuad)) {
+  const int dtype = view.dtype;
+  if (view.quads && count == kQuad) {
     if (dtype == kFloat32) {
       uint4 words;
       words.x = __float_as_uint(value[0]);
@@ -149,7 +125,7 @@ __device__ __forceinline__ void store_quad(const ScanView& view, long long offse
 #pragma unroll
   for (int i = 0; i < kQuad; ++i) {
     if (i >= count) continue;
-    const long long place = offset + times<long long>(i, view.state_stride);
+    const long long place = offset + times(i, view.state_stride);
     const uint32 bits = to_bits(value[i], dtype);
     if (dtype == kFloat32) {
       static_cast<uint32*>(view.data)[place] = bits;
@@ -159,13 +135,7 @@ __device__ __forceinline__ void store_quad(const ScanView& view, long long offse
   }
 }
 
-// kState: the state's type. kInput: that of x, dt, z, B, C and out; A is then float32 and the
-// states are a multiple of four.
-template <int kState, int kInput>
 __device__ __forceinline__ void update(const ScanUpdateParams& p) {
-  constexpr bool kKnown = kState != kAnyType;
-  constexpr int kRate = kKnown ? static_cast<int>(kFloat32) : kAnyType;
-  using Index = typename UpdateIndex<kKnown>::Type;
   const int lanes = 1 << p.lane_bits;
   const int lane = static_cast<int>(threadIdx.x) & (lanes - 1);
   const int channel = static_cast<int>((blockIdx.x * blockDim.x + threadIdx.x) >> p.lane_bits);
@@ -176,40 +146,36 @@ __device__ __forceinline__ void update(const ScanUpdateParams& p) {
   const int group = p.group_heads == 1 ? head : head / p.group_heads;
   const int row = p.rows ? p.rows[batch] : batch;
   const auto place = [&](const ScanView& view, int b, int h) {
-    return place_of<Index>(view, b, h) + times<Index>(d, view.channel_stride);
+    return place_of(view, b, h) + times(d, view.channel_stride);
   };
 
-  const uint32 x_bits = element_bits<kInput>(p.x, place(p.x, batch, head));
-  const uint32 dt_bits = element_bits<kInput>(p.dt, place(p.dt, batch, head));
-  const uint32 z_bits = p.z.data ? element_bits<kInput>(p.z, place(p.z, batch, head)) : 0;
-  const uint32 bias_bits =
-      p.dt_bias.data ? element_bits<kAnyType>(p.dt_bias, place(p.dt_bias, 0, head)) : 0;
-  const uint32 skip_bits = p.D.data ? element_bits<kAnyType>(p.D, place(p.D, 0, head)) : 0;
-  const Index state_row = place(p.state, row < 0 ? 0 : row, head);
-  const Index A_row = place(p.A, 0, head);
-  const Index B_row = place_of<Index>(p.B, batch, group);
-  const Index C_row = place_of<Index>(p.C, batch, group);
+  const uint32 x_bits = element_bits(p.x, place(p.x, batch, head));
+  const uint32 dt_bits = element_bits(p.dt, place(p.dt, batch, head));
+  const uint32 z_bits = p.z.data ? element_bits(p.z, place(p.z, batch, head)) : 0;
+  const uint32 bias_bits = p.dt_bias.data ? element_bits(p.dt_bias, place(p.dt_bias, 0, head)) : 0;
+  const uint32 skip_bits = p.D.data ? element_bits(p.D, place(p.D, 0, head)) : 0;
+  const long long state_row = place(p.state, row < 0 ? 0 : row, head);
+  const long long A_row = place(p.A, 0, head);
+  const long long B_row = place_of(p.B, batch, group);
+  const long long C_row = place_of(p.C, batch, group);
 
   float y = 0.0f;
   for (int n = lane * kQuad; n < p.states && exists && row >= 0; n += lanes * kQuad) {
-    const int count = kKnown ? kQuad : smaller(kQuad, p.states - n);
-    const Index at = state_row + times<Index>(n, p.state.state_stride);
-    const Quad state_words = load_quad<kState, kKnown>(p.state, at, count);
-    const Quad A_words =
-        load_quad<kRate, false>(p.A, A_row + times<Index>(n, p.A.state_stride), count);
-    const Quad B_words =
-        load_quad<kInput, kKnown>(p.B, B_row + times<Index>(n, p.B.state_stride), count);
-    const Quad C_words =
-        load_quad<kInput, kKnown>(p.C, C_row + times<Index>(n, p.C.state_stride), count);
-    const float x = as_float(x_bits, type_of<kInput>(p.x));
-    float dt = as_float(dt_bits, type_of<kInput>(p.dt));
+    const int count = smaller(kQuad, p.states - n);
+    const long long at = state_row + times(n, p.state.state_stride);
+    const Quad state_words = load_quad(p.state, at, count);
+    const Quad A_words = load_quad(p.A, A_row + times(n, p.A.state_stride), count);
+    const Quad B_words = load_quad(p.B, B_row + times(n, p.B.state_stride), count);
+    const Quad C_words = load_quad(p.C, C_row + times(n, p.C.state_stride), count);
+    const float x = as_float(x_bits, p.x.dtype);
+    float dt = as_float(dt_bits, p.dt.dtype);
     if (p.dt_bias.data) dt += as_float(bias_bits, p.dt_bias.dtype);
     if (p.softplus) dt = softplus(dt);
     float state[kQuad], A[kQuad], B[kQuad], C[kQuad];
-    take_apart(state_words, type_of<kState>(p.state), state);
-    take_apart(A_words, type_of<kRate>(p.A), A);
-    take_apart(B_words, type_of<kInput>(p.B), B);
-    take_apart(C_words, type_of<kInput>(p.C), C);
+    take_apart(state_words, p.state.dtype, state);
+    take_apart(A_words, p.A.dtype, A);
+    take_apart(B_words, p.B.dtype, B);
+    take_apart(C_words, p.C.dtype, C);
     const float rate = kLog2E * dt, input = dt * x;
 #pragma unroll
     for (int i = 0; i < kQuad; ++i) {
@@ -217,7 +183,7 @@ __device__ __forceinline__ void update(const ScanUpdateParams& p) {
       // (what lies past the last state is zero, but for a C of one value)
       if (i < count) y = fmaf(state[i], C[i], y);
     }
-    store_quad<kState, kKnown>(p.state, at, state, count);
+    store_quad(p.state, at, state, count);
   }
   for (int distance = lanes / 2; distance > 0; distance /= 2) {
     y += __shfl_xor_sync(kFullWarp, y, distance);
@@ -226,30 +192,22 @@ __device__ __forceinline__ void update(const ScanUpdateParams& p) {
   if (row < 0) {
     y = 0.0f;
   } else {
-    if (p.D.data)
-      y = fmaf(as_float(x_bits, type_of<kInput>(p.x)), as_float(skip_bits, p.D.dtype), y);
+    if (p.D.data) y = fmaf(as_float(x_bits, p.x.dtype), as_float(skip_bits, p.D.dtype), y);
     if (p.z.data) {
-      const float z = as_float(z_bits, type_of<kInput>(p.z));
+      const float z = as_float(z_bits, p.z.dtype);
       y *= z * sigmoid(z);
     }
   }
-  const Index to = place(p.out, batch, head);
-  if (type_of<kInput>(p.out) == kFloat32) {
+  const long long to = place(p.out, batch, head);
+  if (p.out.dtype == kFloat32) {
     static_cast<float*>(p.out.data)[to] = y;
   } else {
-    static_cast<uint16*>(p.out.data)[to] = static_cast<uint16>(to_bits(y, type_of<kInput>(p.out)));
+    static_cast<uint16*>(p.out.data)[to] = static_cast<uint16>(to_bits(y, p.out.dtype));
   }
 }
 
 }  // namespace ssm
 
-#define SSM_UPDATE(name, state, input)                                              \
-  extern "C" __global__ void __launch_bounds__(128) name(ssm::ScanUpdateParams p) { \
-    ssm::update<state, input>(p);                                                   \
-  }
-SSM_UPDATE(scan_update, ssm::kAnyType, ssm::kAnyType)
-SSM_UPDATE(scan_update_f32, ssm::kFloat32, ssm::kFloat32)
-SSM_UPDATE(scan_update_f16, ssm::kFloat16, ssm::kFloat16)
-SSM_UPDATE(scan_update_bf16, ssm::kBFloat16, ssm::kBFloat16)
-SSM_UPDATE(scan_update_f32_f16, ssm::kFloat32, ssm::kFloat16)
-SSM_UPDATE(scan_update_f32_bf16, ssm::kFloat32, ssm::kBFloat16)
+extern "C" __global__ void __launch_bounds__(128) scan_update(ssm::ScanUpdateParams p) {
+  ssm::update(p);
+}

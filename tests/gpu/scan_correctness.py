@@ -48,12 +48,32 @@ def cases(quick):
         yield name + "fixed B and C", dict(base, variable_B=False, variable_C=False)
     yield "one channel", dict(BASE, batch=1, dim=1, length=3000)
     yield "batch of one", dict(BASE, batch=1, dim=2048, length=300)
-    yield "narrow full", dict(FULL, batch=16, dim=1536, length=49, states=1)
-    yield "narrow long", dict(BASE, dim=4, length=5000, states=1)
+    yield "few states full", dict(FULL, batch=16, dim=1536, length=49, states=2)
+    yield "few states long", dict(BASE, dim=4, length=5000, states=2)
+    yield from single_cases()
     yield "length 65536", dict(BASE, batch=1, dim=4, length=65536, states=8)
     for base, name in ((BASE, ""), (FULL, "full ")):
         yield name + "turned", dict(base, turned=True, groups=2)
         yield name + "underflow", dict(base, decay=50.0)
+
+
+def single_cases():
+    """One state: every way a row is shared out, in 16-byte loads and in elements."""
+    base = dict(BASE, states=1, groups=4)
+    for length in (1, 7, 31, 49, 64, 120, 128, 196, 256, 257, 784, 2048, 2049, 3136, 4096, 4097):
+        yield f"single length {length}", dict(base, length=length)
+    for length in (49, 64, 196, 784, 3136):
+        yield f"single full {length}", dict(base, batch=8, dim=1536, length=length)
+    for length in (49, 5000):
+        yield f"single long {length}", dict(base, batch=1, dim=8, length=length)
+        yield f"single padded {length}", dict(base, length=length, pad=3)
+        yield f"single aligned padded {length}", dict(base, length=length // 8 * 8, pad=8)
+        yield f"single turned {length}", dict(base, length=length, turned=True)
+        yield f"single underflow {length}", dict(base, length=length, decay=50.0)
+        yield f"single nothing {length}", dict(
+            base, length=length, gate=False, skip=False, bias=False, softplus=False
+        )
+    yield "single length 65536", dict(base, batch=1, dim=8, length=65536)
 
 
 def complex_cases(quick):
