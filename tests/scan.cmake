@@ -4,6 +4,7 @@ set(SCAN_DIRECTORY ${CMAKE_SOURCE_DIR}/kernels/scan)
 set(SCAN_PLAN_SOURCES ${SCAN_DIRECTORY}/scan_plan.cc ${SCAN_DIRECTORY}/scan_single_plan.cc)
 set(SCAN_HOST_SOURCES ${SCAN_PLAN_SOURCES} ${SCAN_DIRECTORY}/scan_reference.cc)
 set(SCAN_KERNEL_SOURCES
+  ${SCAN_DIRECTORY}/scan_lanes.cu ${SCAN_DIRECTORY}/scan_steps.cu
   ${SCAN_DIRECTORY}/scan_rows.cu ${SCAN_DIRECTORY}/scan_split.cu
   ${SCAN_DIRECTORY}/scan_single.cu ${SCAN_DIRECTORY}/scan_single_backward.cu
   ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_ends.cu

@@ -14,6 +14,8 @@ void scan_both_ends8_f16(ssm::ScanEndsParams);
 void scan_both_ends16_f32(ssm::ScanEndsParams);
 void scan_both_ends16_f16(ssm::ScanEndsParams);
 void scan_carry(ssm::ScanEndsParams);
+void scan_lanes_states16_f32(ssm::ScanParams);
+void scan_lanes_states16_f16(ssm::ScanParams);
 void scan_gradient4_f32(ssm::ScanBackwardParams);
 void scan_gradient4_f16(ssm::ScanBackwardParams);
 void scan_gradient8_f32(ssm::ScanBackwardParams);
@@ -36,7 +38,8 @@ struct Backward {
   bool deterministic = true;
   bool chunked = true;
   bool backwards = false;
-  bool tiles = true;  // where they can
+  bool tiles = true;        // where they can
+  bool sequential = false;  // expected
 };
 
 template <typename T>
@@ -51,11 +54,13 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
 
   ScanShape shape = shape_of(s, how.multiprocessors);
   shape.near_rows = how.tiles;
+  shape.aligned = how.sequential;
   const ScanBackwardPlan plan = plan_backward(shape, how.deterministic);
   const bool tiled = plan.kernel == ScanKernel::kTiles;
   const bool single = plan.kernel == ScanKernel::kSingle;
   ASSERT_EQ(single, s.states == 1 && s.variable_B && s.variable_C);
   ASSERT_EQ(tiled, !single && how.tiles && s.states <= 128 && s.variable_B && s.variable_C);
+  ASSERT_EQ(plan.sequential, how.sequential);
   ASSERT_EQ(plan.time_warps, tiled ? 1 : how.time_warps);
   ASSERT_LE(plan.shared_bytes, kSharedWords * 16);
   ScanBuffers<T> buffers(s, pitch, plan.tile);
@@ -101,7 +106,7 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   if (tiled) {
     const ChunkPlan& c = plan.chunks;
     q.scan.chunks = {p.tiles > 1 ? buffers.tile_states.data() : nullptr,
-                     adjoints.data(),
+                     plan.sequential ? nullptr : adjoints.data(),
                      dt_sums.data(),
                      c.steps,
                      c.count,
@@ -109,7 +114,12 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                      c.runs,
                      1};
     ASSERT_EQ(c.count, p.tiles);
-    if (p.tiles > 1) {
+    if (plan.sequential) {
+      const LanesPlan lanes = plan_lanes(shape, false);
+      emulate::run_grid(kFloat ? scan_lanes_states16_f32 : scan_lanes_states16_f16,
+                        Uint3{lanes.grid_x, static_cast<unsigned>(s.batch), 1}, lanes.warps * 32,
+                        shared_words, lanes.shared_bytes / 16, how.backwards, q.scan);
+    } else if (p.tiles > 1) {
       const EndsPlan ends_plan = plan_ends(shape, c, true);
       ScanEndsParams ends{q.scan, q.dout, ends_plan.segments};
       ends.scan.x = nullptr;
@@ -161,6 +171,21 @@ TEST(scan_backward_kernels, tiles_at_every_length) {
     options.length = length;
     check_backward<float>(options, length, {});
     check_backward<F16>(options, (length + 7) / 8 * 8, {132, 1, true, true, true});
+  }
+}
+
+TEST(scan_backward_kernels, tiles_from_the_end) {
+  for (long states : {9L, 16L}) {
+    ScanOptions options = base();
+    options.length = states == 9 ? 64 : 160;
+    options.dim = 42;
+    options.groups = 2;
+    options.states = states;
+    Backward how;
+    how.sequential = true;
+    check_backward<float>(options, options.length, how);
+    how.backwards = true;
+    check_backward<F16>(options, options.length, how);
   }
 }
 

@@ -2,6 +2,12 @@
 #include "scan_buffers.h"
 
 extern "C" {
+void scan_lanes16_f32(ssm::ScanParams);
+void scan_lanes16_f16(ssm::ScanParams);
+void scan_lanes16_bf16(ssm::ScanParams);
+void scan_steps_f32(ssm::ScanParams);
+void scan_steps_f16(ssm::ScanParams);
+void scan_steps_bf16(ssm::ScanParams);
 void scan_rows4_f32(ssm::ScanParams);
 void scan_rows4_f16(ssm::ScanParams);
 void scan_rows4_bf16(ssm::ScanParams);
@@ -43,9 +49,13 @@ Kernel pick(ScanKernel kernel, int states) {
   const Kernel rows[3][3] = {{scan_rows4_f32, scan_rows4_f16, scan_rows4_bf16},
                              {scan_rows8_f32, scan_rows8_f16, scan_rows8_bf16},
                              {scan_rows16_f32, scan_rows16_f16, scan_rows16_bf16}};
+  const Kernel lanes[] = {scan_lanes16_f32, scan_lanes16_f16, scan_lanes16_bf16};
+  const Kernel steps[] = {scan_steps_f32, scan_steps_f16, scan_steps_bf16};
   const Kernel split[] = {scan_split_f32, scan_split_f16, scan_split_bf16};
   const Kernel single[] = {scan_single_f32, scan_single_f16, scan_single_bf16};
-  return (kernel == ScanKernel::kRows    ? rows[pass_index(states)]
+  return (kernel == ScanKernel::kLanes   ? lanes
+          : kernel == ScanKernel::kSteps ? steps
+          : kernel == ScanKernel::kRows  ? rows[pass_index(states)]
           : kernel == ScanKernel::kSplit ? split
                                          : single)[type];
 }
@@ -68,7 +78,8 @@ void check_forward(const ScanOptions& options, ScanKernel expected, int multipro
   const ReferenceScan s = random_scan(options, round_to<T>);
   const ReferenceOutput wanted = reference_scan(s);
   ScanShape shape = shape_of(s, multiprocessors);
-  shape.near_rows = expected == ScanKernel::kRows;
+  shape.near_rows = expected == ScanKernel::kRows || expected == ScanKernel::kLanes;
+  shape.aligned = expected == ScanKernel::kLanes || expected == ScanKernel::kSteps;
   const ScanPlan plan = plan_forward(shape);
   ASSERT_EQ(static_cast<int>(plan.kernel), static_cast<int>(expected));
   ASSERT_EQ(plan.time_warps, time_warps);
@@ -183,6 +194,53 @@ TEST(scan_forward_kernels, rows_across_a_chunk) {
   options.length = 2080;
   options.states = 6;
   check_forward<float>(options, ScanKernel::kRows, 0, 1, 2080);
+}
+
+TEST(scan_forward_kernels, lanes) {
+  for (long states : {9L, 16L}) {
+    ScanOptions options = base();
+    options.states = states;
+    for (long length : {32L, 96L}) {
+      options.length = length;
+      check_forward<float>(options, ScanKernel::kLanes, 0, 1, length);
+      check_forward<F16>(options, ScanKernel::kLanes, 0, 1, length + 8, true);
+    }
+    options.dim = 42;  // 21 channels a group: the last warp does some of another's again
+    options.groups = 2;
+    check_forward<BF16>(options, ScanKernel::kLanes, 0, 1, 96);
+  }
+  ScanOptions options = base();
+  options.length = 64;
+  options.softplus = options.bias = options.skip = options.gate = false;
+  check_forward<float>(options, ScanKernel::kLanes, 0, 1, 64);
+}
+
+TEST(scan_forward_kernels, lanes_in_chunks) {
+  ScanOptions options = base();
+  options.groups = 2;
+  options.length = 480;
+  check_forward<float>(options, ScanKernel::kLanes, 6, 1, 480);
+  options.batch = 1;
+  options.dim = 32;
+  options.groups = 1;
+  options.states = 9;
+  options.length = 2112;  // across the chunks that x keeps
+  check_forward<F16>(options, ScanKernel::kLanes, 3, 1, 2112, true);
+  check_forward<float>(options, ScanKernel::kLanes, 0, 1, 2112);
+}
+
+TEST(scan_forward_kernels, steps) {
+  for (long length : {256L, 512L, 2048L, 4096L}) {
+    ScanOptions options = base();
+    options.batch = 1;
+    options.dim = 4;
+    options.groups = 2;
+    options.states = length == 2048 ? 16 : 37;
+    options.length = length;
+    check_forward<float>(options, ScanKernel::kSteps, 132, 1, length);
+    if (length <= 512) check_forward<F16>(options, ScanKernel::kSteps, 132, 1, length, true);
+    if (length == 256) check_forward<BF16>(options, ScanKernel::kSteps, 132, 1, length);
+  }
 }
 
 TEST(scan_forward_kernels, split_at_every_length) {

@@ -50,7 +50,7 @@ Workspace lay_out(const ssm_scan_backward_args& args, const ScanSizes& sizes,
   int64_t runs = 1;  // parts of dA, dD and ddelta_bias per batch
   if (plan.kernel == ScanKernel::kTiles) {
     runs = plan.chunks.runs;
-    if (w.tiles > 1) {
+    if (w.tiles > 1 && !plan.sequential) {
       w.adjoints = take(channels * w.tiles * sizes.states);
       w.dt_sums = take(channels * w.tiles);
     }
@@ -212,7 +212,7 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   const bool tiled = plan.kernel == ScanKernel::kTiles;
   const bool single = plan.kernel == ScanKernel::kSingle;
   params.chunks = {w.tiles > 1 ? params.tile_states : nullptr,
-                   floats + w.adjoints,
+                   plan.sequential ? nullptr : floats + w.adjoints,
                    floats + w.dt_sums,
                    plan.chunks.steps,
                    plan.chunks.count,
@@ -226,6 +226,8 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
     if (!saved) SSM_TRY(launch_saved_states(args, shape, params));
   } else if (!tiled) {
     SSM_TRY(launch_states(args, shape, sizes, params));
+  } else if (plan.sequential) {
+    SSM_TRY(launch_lanes_states(shape, args.in.u.dtype, args.queue, params));
   } else if (w.tiles > 1) {
     SSM_TRY(
         launch_chunks(shape, plan.chunks, dtype, args.queue, {params, make_rows(args.dout), 1}));

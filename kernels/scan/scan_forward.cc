@@ -27,6 +27,7 @@ ssm_status plan_of(const ssm_scan_forward_args& args, const ScanSizes& sizes, Sc
   *shape = make_shape(args.in, sizes, facts->multiprocessors);
   shape->near_rows =
       shape->near_rows && rows_near(make_rows(args.out)) && rows_near(make_rows(args.out_z));
+  shape->aligned = shape->aligned && rows_16_bytes(args.out) && rows_16_bytes(args.out_z);
   *plan = plan_forward(*shape);
   return SSM_OK;
 }

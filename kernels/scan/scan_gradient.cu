@@ -1,5 +1,7 @@
-// Backward scan over tiles of 32 steps that do not wait for one another: scan_ends.cu has left the
-// state before every tile and the adjoint that enters it on the right.
+// Backward scan over tiles of 32 steps, of which the state before each has been left: by
+// scan_lanes.cu where a block takes the whole length, from its last tile to its first, or by
+// scan_ends.cu where blocks do not wait for one another, together with the adjoint that enters each
+// tile on the right.
 //   g_t = dy_t C_t + back,  back = a_t g_t                dC_t = sum over channels of dy_t h_t
 //   dB_t = sum over channels of g_t dt_t u_t              d(dt u)_t = sum over states of g_t B_t
 //   dA = sum over t of dt_t e_t, d(dt)_t += A e_t, with e_t = back_t h_{t-1}
@@ -29,7 +31,7 @@ struct Gradient {
   const ScanParams& p;
   const Place at;
   int pass, passes, end, length;
-  float *factors, *warps, *dts, *us, *dys, *slopes, *kept, *dA, *sums;
+  float *factors, *warps, *dts, *us, *dys, *slopes, *kept, *dA, *entering, *sums;
   int row[kLaneStates];  // of this lane's states in a tile of B or C
   float skip, dD = 0.0f, dbias = 0.0f;
 
@@ -38,7 +40,7 @@ struct Gradient {
 
   __device__ __forceinline__ int warp_floats() const {
     return 4 * kAreaFloats + kQuarters * kKeptFloats + passes * kLaneStates * kLanes +
-           (passes > 1 ? 2 * kAreaFloats : 0);
+           (passes > 1 ? 2 * kAreaFloats : kLaneStates * kLanes);
   }
 
   __device__ __forceinline__ void place(float* shared) {
@@ -51,8 +53,10 @@ struct Gradient {
     kept = slopes + kAreaFloats;
     dA = kept + kQuarters * kKeptFloats;        // [pass][s][lane]
     sums = dA + passes * kLaneStates * kLanes;  // over earlier passes: [B, A][channel][step]
+    entering = sums;  // of the tile before, [s][lane]; only with one pass, which has no such sums
     skip = p.D ? p.D[at.channel] : 0.0f;
     for (int i = at.lane; i < passes * kLaneStates * kLanes; i += kLanes) dA[i] = 0.0f;
+    for (int i = at.lane; i < kLaneStates * kLanes && passes == 1; i += kLanes) entering[i] = 0.0f;
 #pragma unroll
     for (int s = 0; s < kLaneStates; ++s) {
       row[s] = (s ^ (at.c_lane % kLaneStates)) * kStateLanes + at.p_lane;
@@ -153,9 +157,10 @@ struct Gradient {
       const int n = pass * kPassStates + row[s];
       const bool exists = at.has_channel && n < p.states;
       A[s] = exists ? p.A[at.channel * p.A_row_stride + n * p.A_state_stride] : 0.0f;
-      const bool known = exists && p.chunks.states;
-      h[s] = known ? p.chunks.states[chunk * p.states + n] : 0.0f;
-      back[s] = known ? p.chunks.adjoints[chunk * p.states + n] : 0.0f;
+      h[s] = exists && p.chunks.states ? p.chunks.states[chunk * p.states + n] : 0.0f;
+      back[s] = !exists || !p.chunks.states ? 0.0f
+                : p.chunks.adjoints         ? p.chunks.adjoints[chunk * p.states + n]
+                                            : entering[s * kLanes + at.lane];
       decay[s] = A[s] * kLog2E;
       dA_sum[s] = 0.0f;
     }
@@ -232,7 +237,9 @@ struct Gradient {
     }
 #pragma unroll
     for (int s = 0; s < kLaneStates; ++s) {
-      dA[(pass * kLaneStates + s) * kLanes + at.lane] += dA_sum[s];
+      const int own = (pass * kLaneStates + s) * kLanes + at.lane;
+      dA[own] += dA_sum[s];
+      if (p.chunks.states && !p.chunks.adjoints) entering[s * kLanes + at.lane] = back[s];
     }
   }
 
@@ -292,7 +299,8 @@ struct Gradient {
     const int slot = static_cast<int>(blockIdx.x) % group_blocks % q.slots;
     __syncwarp();
 
-    for (int step = begin; step < end; step += kSteps) {
+    // Last to first, so that the adjoint can be carried over.
+    for (int step = begin + (end - 1 - begin) / kSteps * kSteps; step >= begin; step -= kSteps) {
       for (pass = 0; pass < passes; ++pass) {
         Stager<T, kPassStates, kSteps> shares[kShares];
 #pragma unroll

@@ -18,6 +18,15 @@ Kernel rows_kernels[3][3] = {{{"scan_rows", "scan_rows4_f32"},
                              {{"scan_rows", "scan_rows16_f32"},
                               {"scan_rows", "scan_rows16_f16"},
                               {"scan_rows", "scan_rows16_bf16"}}};
+Kernel lanes_kernels[3] = {{"scan_lanes", "scan_lanes16_f32"},
+                           {"scan_lanes", "scan_lanes16_f16"},
+                           {"scan_lanes", "scan_lanes16_bf16"}};
+Kernel lanes_states_kernels[3] = {{"scan_lanes", "scan_lanes_states16_f32"},
+                                  {"scan_lanes", "scan_lanes_states16_f16"},
+                                  {"scan_lanes", "scan_lanes_states16_bf16"}};
+Kernel steps_kernels[3] = {{"scan_steps", "scan_steps_f32"},
+                           {"scan_steps", "scan_steps_f16"},
+                           {"scan_steps", "scan_steps_bf16"}};
 Kernel split_kernels[3] = {{"scan_split", "scan_split_f32"},
                            {"scan_split", "scan_split_f16"},
                            {"scan_split", "scan_split_bf16"}};
@@ -224,6 +233,8 @@ ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int mult
   shape.variable_C = in.C.rank == 4;
   shape.near_rows =
       rows_near(make_rows(in.u)) && rows_near(make_rows(in.delta)) && rows_near(make_rows(in.z));
+  shape.aligned = rows_16_bytes(in.u) && rows_16_bytes(in.delta) && rows_16_bytes(in.z) &&
+                  rows_16_bytes(in.B) && rows_16_bytes(in.C);
   shape.multiprocessors = multiprocessors;
   return shape;
 }
@@ -308,6 +319,14 @@ ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dt
                 plan.carry_shared_bytes, params);
 }
 
+ssm_status launch_lanes_states(const ScanShape& shape, int dtype, const ssm_queue& queue,
+                               const ScanParams& params) {
+  const LanesPlan plan = plan_lanes(shape, false);
+  return launch(lanes_states_kernels[dtype], queue,
+                Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), 1},
+                Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params);
+}
+
 bool single_aligned(const ScanParams& params, int dtype) {
   return params.rows_aligned && params.B.aligned && params.C.aligned &&
          params.length % (16 / dtype_bytes(dtype)) == 0;
@@ -319,7 +338,9 @@ ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
   params.time_warps = plan.time_warps;
   params.channels_per_warp = plan.channels_per_warp;
   if (plan.kernel == ScanKernel::kSingle) params.rows_aligned = single_aligned(params, dtype);
-  Kernel* kernels = plan.kernel == ScanKernel::kRows     ? rows_kernels[pass_index(params.states)]
+  Kernel* kernels = plan.kernel == ScanKernel::kLanes    ? lanes_kernels
+                    : plan.kernel == ScanKernel::kSteps  ? steps_kernels
+                    : plan.kernel == ScanKernel::kRows   ? rows_kernels[pass_index(params.states)]
                     : plan.kernel == ScanKernel::kSingle ? single_kernels
                                                          : split_kernels;
   return launch(

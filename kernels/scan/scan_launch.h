@@ -60,6 +60,9 @@ ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& plan, int dtyp
 bool single_aligned(const ScanParams& params, int dtype);
 
 // Starts the forward kernel of `plan`: `in` names the element type; chunks > 1 only for states.
+// The states before all chunks of a whole length, by scan_lanes.cu.
+ssm_status launch_lanes_states(const ScanShape& shape, int dtype, const ssm_queue& queue,
+                               const ScanParams& params);
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
                        const ScanParams& params, int64_t chunks);
 

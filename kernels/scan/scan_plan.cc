@@ -5,6 +5,7 @@
 namespace ssm {
 namespace {
 
+constexpr int kLanes = 32;
 constexpr int kSchedulers = 4;        // of a multiprocessor, in every architecture served
 constexpr int kRowsChannels = 8;      // channels of a warp in scan_rows.cu
 constexpr int kRowsPerScheduler = 2;  // warps; with fewer, the length is cut into chunks
@@ -14,7 +15,14 @@ constexpr int kShortChunked = 256;
 constexpr int kMostEnds = 40;    // that a block goes over by itself
 constexpr int kChunkSetup = 32;  // what a chunk costs beside its steps, in steps
 constexpr int kUncutTenths = 6;  // of a chunked scan's time, what one without its first walk takes
-constexpr int kSplitPass = 16;   // states of a pass
+constexpr int kLanesLeastStates = 9;  // fewer are better two to a lane, as in scan_rows.cu
+constexpr int kLanesMostStates = 16;
+constexpr int kLanesWarps = 4;
+constexpr int kStepsOwn = 8;           // steps of a thread in scan_steps.cu
+constexpr int kStepsWarps = 8;         // at most
+constexpr int kStepsPerProcessor = 8;  // channels a multiprocessor, beyond which others are faster
+constexpr int kStepsLeastStates = 5;
+constexpr int kSplitPass = 16;  // states of a pass
 constexpr int kSplitTile = 32;
 constexpr int kRowsMaxStates = 128;
 constexpr int kSplitWarps = 8;
@@ -72,9 +80,29 @@ unsigned backward_shared(int warps, int time_warps, int channels, const ScanShap
 unsigned gradient_shared(int states) {
   const int pass = tile_pass(states);
   const int passes = static_cast<int>(divide_up(states, pass));
-  const int warp =
-      4 * kTileArea + 8 * (4 * 32 + 4) + passes * pass / 4 * 32 + (passes > 1 ? 2 * kTileArea : 0);
+  const int warp = 4 * kTileArea + 8 * (4 * 32 + 4) + passes * pass / 4 * 32 +
+                   (passes > 1 ? 2 * kTileArea : pass / 4 * 32);
   return 4u * static_cast<unsigned>(2 * pass * (kTileSteps + 4) + kTileWarps * warp);
+}
+
+// Whole tiles of `steps`, and B and C alike for all channels of a group.
+bool whole(const ScanShape& shape, int64_t steps) {
+  return shape.variable_B && shape.variable_C && shape.delta_ratio == 1 && shape.aligned &&
+         shape.length % steps == 0;
+}
+
+// Warps of a block of scan_steps.cu, or 0: too many channels, or tiles would not be whole.
+int steps_warps(const ScanShape& shape) {
+  if (shape.batch * shape.dim > int64_t{kStepsPerProcessor} * shape.multiprocessors) return 0;
+  if (shape.states < kStepsLeastStates) return 0;
+  int warps = kStepsWarps;
+  while (warps > 1 && kLanes * kStepsOwn * warps > shape.length) warps /= 2;
+  return whole(shape, kLanes * kStepsOwn * warps) ? warps : 0;
+}
+
+unsigned steps_shared(int warps, int states) {
+  const int threads = kLanes * warps;
+  return 4u * static_cast<unsigned>(2 * kSplitPass * (threads + threads / 16) + 3 * states);
 }
 
 // Tiles for the backward direction: what can be taken in tiles of 32 steps side by side.
@@ -99,7 +127,11 @@ ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
   // Two rounds of blocks where there is enough to do, so that a late block costs half a round.
   const int64_t blocks = std::max<int64_t>(1, plan.grid_x * shape.batch);
   const int64_t wanted = int64_t{2} * kTileBlocks * std::max(1, shape.multiprocessors);
-  const int64_t runs = std::clamp<int64_t>(divide_up(wanted, blocks), 1, chunks.count);
+  // Measured: a block a channel's whole length where blocks fill five eighths of the GPU.
+  plan.sequential = lanes_can(shape) && chunks.count > 1 &&
+                    8 * blocks >= int64_t{5} * kTileBlocks * shape.multiprocessors;
+  const int64_t runs =
+      plan.sequential ? 1 : std::clamp<int64_t>(divide_up(wanted, blocks), 1, chunks.count);
   chunks.run = static_cast<int>(divide_up(chunks.count, runs));
   chunks.runs = static_cast<int>(divide_up(chunks.count, chunks.run));
   const int64_t slot_bytes =
@@ -113,6 +145,23 @@ ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
 }
 
 }  // namespace
+
+bool lanes_can(const ScanShape& shape) {
+  return whole(shape, kTileSteps) && shape.states >= kLanesLeastStates &&
+         shape.states <= kLanesMostStates && shape.dim / shape.groups >= kRowsChannels;
+}
+
+LanesPlan plan_lanes(const ScanShape& shape, bool outputs) {
+  LanesPlan plan;
+  const int areas = outputs ? 7 : 2;
+  plan.warps = kLanesWarps;
+  plan.grid_x = static_cast<unsigned>(
+      shape.groups * divide_up(shape.dim / shape.groups, kRowsChannels * plan.warps));
+  plan.shared_bytes =
+      4u * static_cast<unsigned>((outputs ? 4 : 2) * kTileSteps * kLanesMostStates +
+                                 plan.warps * kRowsChannels * (areas * (kTileSteps + 4) + 2));
+  return plan;
+}
 
 EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint) {
   EndsPlan plan;
@@ -137,6 +186,14 @@ ScanPlan plan_forward(const ScanShape& shape) {
   const int64_t group_warps = divide_up(group_channels, kRowsChannels);
   const int64_t schedulers = static_cast<int64_t>(shape.multiprocessors) * kSchedulers;
   const int64_t warps = shape.batch * shape.groups * group_warps;
+  if (const int steps = steps_warps(shape)) {
+    ScanPlan plan;
+    plan.kernel = ScanKernel::kSteps;
+    plan.warps = steps;
+    plan.grid_x = static_cast<unsigned>(shape.dim);
+    plan.shared_bytes = steps_shared(steps, shape.states);
+    return plan;
+  }
   const bool rows_can = shape.variable_B && shape.variable_C && shape.delta_ratio == 1 &&
                         shape.near_rows && shape.states <= kRowsMaxStates &&
                         group_channels >= kRowsChannels;
@@ -149,6 +206,13 @@ ScanPlan plan_forward(const ScanShape& shape) {
                                                                                : 1;
   plan.grid_x = static_cast<unsigned>(shape.groups * divide_up(group_warps, plan.warps));
   plan.shared_bytes = rows_shared(plan.warps, shape.states);
+  if (lanes_can(shape)) {
+    const LanesPlan lanes = plan_lanes(shape, true);
+    plan.kernel = ScanKernel::kLanes;
+    plan.warps = lanes.warps;
+    plan.grid_x = lanes.grid_x;
+    plan.shared_bytes = lanes.shared_bytes;
+  }
   ChunkPlan& chunks = plan.chunks;
   if (warps >= kRowsPerScheduler * schedulers) return plan;
   // Measured: three walks in a row are not worth their starts.

@@ -18,7 +18,7 @@
 
 namespace ssm {
 
-enum class ScanKernel { kRows, kSplit, kTiles, kSingle };
+enum class ScanKernel { kLanes, kSteps, kRows, kSplit, kTiles, kSingle };
 
 // Grid limits of CUDA: y and z; a larger batch is launched in slices.
 constexpr int64_t kMaxGridY = 65535;
@@ -28,6 +28,7 @@ struct ScanShape {
   int states = 0, groups = 1, delta_ratio = 1;
   bool variable_B = true, variable_C = true;
   bool near_rows = true;  // 8 rows of every tensor lie within 2^31 elements
+  bool aligned = false;   // every row, of B and C too, may be read 16 bytes at a time
   int multiprocessors = 0;
 };
 
@@ -47,11 +48,14 @@ struct ScanPlan {
   unsigned grid_x = 0;
   unsigned shared_bytes = 0;
   int tile = 32;     // steps between two states in tile_states
-  ChunkPlan chunks;  // kRows only
+  ChunkPlan chunks;  // kRows and kLanes
 };
 
 // Kernels of 8 channels a warp take up to 4 states, up to 8, or 16 at a time: 0, 1 or 2.
 int pass_index(int states);
+
+// What scan_lanes.cu takes: 9 to 16 states, whole tiles, aligned rows.
+bool lanes_can(const ScanShape& shape);
 
 ScanPlan plan_forward(const ScanShape& shape);
 // The states before every tile for a backward direction that is not kTiles: all chunks of 2048
@@ -69,7 +73,15 @@ struct ScanBackwardPlan {
   int tile = 32;
   bool needs_states = false;  // kSingle: one block does not hold a row, so it takes those in x
   ChunkPlan chunks;           // kTiles only
+  bool sequential = false;    // kTiles: a block takes the whole length, from its end; scan_lanes.cu
+};                            // leaves the states before the tiles
+
+// Of scan_lanes.cu where it leaves the state before every tile.
+struct LanesPlan {
+  int warps = 4;
+  unsigned grid_x = 0, shared_bytes = 0;
 };
+LanesPlan plan_lanes(const ScanShape& shape, bool outputs);
 
 // Of scan_ends.cu's first kernel, for either direction, and of how many threads share a channel's
 // chunks in its second.
