@@ -27,6 +27,27 @@ TEST(scan_plan, many_channels_are_scanned_in_sequence) {
   EXPECT_EQ(plan.grid_x, 32u);
 }
 
+TEST(scan_plan, whole_tiles_in_aligned_rows) {
+  ScanShape s = shape(8, 2048, 2048, 16, kH100);
+  s.aligned = true;
+  EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kLanes);
+  EXPECT_EQ(plan_forward(s).grid_x, 64u);
+  EXPECT_TRUE(plan_backward(s, false).sequential);
+  s.length = 2047;
+  EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kRows);
+  EXPECT_FALSE(plan_backward(s, false).sequential);
+  s.length = 2048;
+  s.batch = 1;
+  s.dim = 256;
+  EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kSteps);
+  EXPECT_EQ(plan_forward(s).warps, 8);
+  EXPECT_FALSE(plan_backward(s, false).sequential);
+  s.length = 512;
+  EXPECT_EQ(plan_forward(s).warps, 2);
+  s.multiprocessors = 16;
+  EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kLanes);
+}
+
 TEST(scan_plan, few_channels_are_cut_into_chunks) {
   const ScanPlan one_batch = plan_forward(shape(1, 2048, 8192, 16, kH100));
   EXPECT_EQ(one_batch.kernel, ScanKernel::kRows);

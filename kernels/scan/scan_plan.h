@@ -1,5 +1,9 @@
 // Which kernel serves a selective scan, and with what grid: pure functions of shape and GPU.
 //
+// Where every row can be read 16 bytes at a time and the length is a number of whole tiles, steps
+// (scan_steps.cu) takes few channels, and lanes (scan_lanes.cu) 9 to 16 states of many, as rows
+// does for all others.
+//
 // Rows (scan_rows.cu) does the least work per step but needs about two warps of 8 channels for
 // every scheduler of the GPU; below that its warps wait for their own results. Fewer channels are
 // cut into chunks (scan_ends.cu), which costs a second walk over the states. What rows cannot take

@@ -51,6 +51,8 @@ def cases(quick):
     yield "few states full", dict(FULL, batch=16, dim=1536, length=49, states=2)
     yield "few states long", dict(BASE, dim=4, length=5000, states=2)
     yield from single_cases()
+    yield "aligned chunks", dict(BASE, batch=1, dim=1536, length=4160, states=12, groups=2)
+    yield "aligned full groups", dict(FULL, dim=1600, length=96, states=9, groups=16)
     yield "length 65536", dict(BASE, batch=1, dim=4, length=65536, states=8)
     for base, name in ((BASE, ""), (FULL, "full ")):
         yield name + "turned", dict(base, turned=True, groups=2)

@@ -193,7 +193,7 @@ void check_update(NativeSession& session, NativeComparison& comparison, const Sc
 }  // namespace
 
 std::vector<NativeCase> scan_native_cases() {
-  std::vector<ScanCase> shapes(11);
+  std::vector<ScanCase> shapes(13);
   shapes[0] = {.batch = 2, .dim = 64, .states = 16, .groups = 1, .length = 151};
   shapes[1] = {.batch = 1, .dim = 48, .states = 8, .groups = 2, .length = 2049, .gate = false};
   shapes[2] = {.batch = 2, .dim = 36, .states = 64, .groups = 1, .length = 77, .wide = true};
@@ -219,6 +219,9 @@ std::vector<NativeCase> scan_native_cases() {
                 .length = 33,
                 .variable_B = false,
                 .complex = true};
+  // Whole tiles in aligned rows: many channels, few.
+  shapes[11] = {.batch = 8, .dim = 1344, .states = 16, .groups = 1, .length = 64};
+  shapes[12] = {.batch = 1, .dim = 16, .states = 16, .groups = 1, .length = 256};
   std::vector<NativeCase> cases;
   for (const int dtype : {SSM_FLOAT32, SSM_FLOAT16, SSM_BFLOAT16}) {
     unsigned seed = 20;
