@@ -10,7 +10,8 @@
 #                    and test_vmamba.py, for comparison; what is not there is not run
 # Exit status 1 where a check failed; one that exits with 77 says what it lacks and was skipped.
 # PYTHON (python3) needs torch with CUDA. With STEPS only the steps whose name fits that regular
-# expression are run: STEPS='conv1d|GPUs'.
+# expression are run: STEPS='conv1d|GPUs'. OTHER_PYTHONS names interpreters, with torch or without,
+# that shall load the convolution's module and run its kernels too.
 set -u
 site=$(cd "$1" && pwd)
 upstream=${2:+$(cd "$2" && pwd)}
@@ -35,6 +36,9 @@ step "conv1d read through attributes, not DLPack" \
 step "conv1d from the compute_87 PTX" \
   env SSM_KERNELS_IMAGE=compute_87 timeout 200 "$python" conv1d_check.py --quick
 step "conv1d package: autograd and torch.compile" timeout 200 "$python" conv1d_package_check.py
+for other in ${OTHER_PYTHONS:-}; do
+  step "conv1d under $other, without torch" timeout 60 "$other" other_python_check.py
+done
 step "scan against float64" timeout 400 "$python" scan_correctness.py "$site"
 step "scan functions" timeout 200 "$python" scan_functions.py "$site"
 step "scan package: torch.compile, saved states, devices" timeout 200 "$python" scan_package_check.py
