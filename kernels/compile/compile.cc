@@ -262,6 +262,11 @@ void append_record(const std::string& unit, const std::string& architecture, int
 }
 
 std::string write_file(const std::string& path, const std::string& content) {
+  std::error_code missing;
+  const std::filesystem::file_status status = std::filesystem::status(path, missing);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return path + ": not a regular file, which a new one could replace";
+  }
   const std::string temporary = path + ".tmp" + std::to_string(getpid());
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
