@@ -70,9 +70,10 @@ def _plain_function(silu):
         @staticmethod
         def backward(ctx, dout):
             x, weight, bias = ctx.saved_tensors
-            return _native.causal_conv1d_bwd(
+            dx, dweight, dbias, _ = _native.causal_conv1d_bwd(
                 x, weight, bias, dout, None, None, None, None, False, silu
-            )[:3]
+            )
+            return dx, dweight, dbias
 
     return _PlainCausalConv1d
 
