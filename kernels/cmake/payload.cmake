@@ -58,16 +58,28 @@ else()
   endif()
 endif()
 
+# One command for all platforms: two that run side by side would take each other's folder away.
+set(source_copy ${SSM_PAYLOAD}/source/units.txt)
+file(GLOB_RECURSE device_sources CONFIGURE_DEPENDS *.cu *.cuh *params.h)
+add_custom_command(OUTPUT ${source_copy}
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/python/copy_sources.py
+          ${CMAKE_CURRENT_SOURCE_DIR} ${SSM_PAYLOAD}/source
+  DEPENDS ${device_sources} ${CMAKE_CURRENT_SOURCE_DIR}/units.txt
+          ${CMAKE_CURRENT_SOURCE_DIR}/python/copy_sources.py
+  COMMENT "device sources" VERBATIM)
+
+add_custom_target(ssm_device_sources DEPENDS ${source_copy})
+set(manifests)
 foreach(machine IN LISTS machines)
   set(manifest ${SSM_PAYLOAD}/linux_${machine}/manifest.json)
   add_custom_command(OUTPUT ${manifest}
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/python/make_payload.py
             --tree ${SSM_PAYLOAD}/linux_${machine} --version ${PROJECT_VERSION} --machine ${machine}
-            --packs ${CMAKE_CURRENT_BINARY_DIR}/images --sources ${CMAKE_CURRENT_SOURCE_DIR}
+            --packs ${CMAKE_CURRENT_BINARY_DIR}/images
             --wheels ${CMAKE_BINARY_DIR}/wheels
     DEPENDS ${SSM_OUTPUTS_${machine}} ${CMAKE_CURRENT_SOURCE_DIR}/python/make_payload.py
     COMMENT "${machine} payload and wheel" VERBATIM)
-  add_custom_target(ssm_payload_${machine} ALL DEPENDS ${manifest})
+  add_custom_target(ssm_payload_${machine} ALL DEPENDS ${manifest} ssm_device_sources)
   list(APPEND manifests ${manifest})
 endforeach()
 add_custom_target(ssm_kernels DEPENDS ${manifests})

@@ -1,5 +1,5 @@
-"""Completes one platform's payload folder: manifest.json, the device sources for a rebuild on the
-target, and an ordinary wheel of the same files. Run by the build; standard library only.
+"""Completes one platform's payload folder: manifest.json and an ordinary wheel of the same files. Run
+by the build; standard library only.
 
 The wheel is tagged py3-none-manylinux_2_27_<machine>: the modules are abi3 for every Python from
 3.8 on, and the library needs nothing of Python (PEP 425, PEP 600, binary distribution format).
@@ -10,13 +10,11 @@ import base64
 import hashlib
 import json
 import os
-import shutil
 import struct
 import zipfile
 
 GLIBC_MIN = "2.27"
 PYTHON_MIN = "3.8"
-SOURCE_SUFFIXES = (".cu", ".cuh")
 HEADER_BYTES = 128  # of a pack record: kernels/core/pack.h
 
 
@@ -61,17 +59,6 @@ def images(packs):
     return result
 
 
-def copy_sources(kernels, target):
-    if os.path.isdir(target):
-        shutil.rmtree(target)
-    for relative in files_under(kernels):
-        is_params = relative.endswith(("params.h", "_params.h"))
-        if relative.endswith(SOURCE_SUFFIXES) or is_params or relative == "units.txt":
-            to = os.path.join(target, relative)
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-            shutil.copyfile(os.path.join(kernels, relative), to)
-
-
 def record_line(path, content):
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     return f"{path},sha256={digest},{len(content)}\n"
@@ -108,10 +95,9 @@ def write_wheel(tree, wheels, version, machine):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("tree", "version", "machine", "packs", "sources", "wheels"):
+    for name in ("tree", "version", "machine", "packs", "wheels"):
         parser.add_argument("--" + name, required=True)
     options = parser.parse_args()
-    copy_sources(options.sources, os.path.join(os.path.dirname(options.tree), "source"))
     write_wheel(options.tree, options.wheels, options.version, options.machine)
     manifest = {
         "name": "ssm-kernels",
