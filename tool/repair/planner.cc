@@ -29,6 +29,12 @@ bool is_one_of(const Codes& codes, const std::string& code) {
   return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 
+using CodesBy = std::map<std::string, std::vector<std::string>>;
+
+void add_once(std::vector<std::string>& codes, const std::string& code) {
+  if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
+}
+
 bool is_broken(const Finding& finding) { return finding.severity != Severity::kNote; }
 
 bool is_wanted(const std::vector<std::string>& only, const std::string& code) {
@@ -54,9 +60,7 @@ class Planner {
       for (auto& [module, its_codes] : modules_to_install(inspection_, request_.only)) {
         if (shimmed->count(module) != 0) continue;
         modules.push_back(module);
-        for (std::string& code : its_codes) {
-          if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
-        }
+        for (const std::string& code : its_codes) add_once(codes, code);
       }
       if (Result<void> planned = plan_modules(modules, codes); !planned.ok()) {
         return std::move(planned).error();
@@ -207,19 +211,16 @@ class Planner {
       before = std::move(simulated).value();
       now = &before;
     }
-    std::map<std::string, std::vector<std::string>> codes_by_file, codes_by_rule;
-    const auto note = [](std::vector<std::string>& codes, const std::string& code) {
-      if (std::find(codes.begin(), codes.end(), code) == codes.end()) codes.push_back(code);
-    };
+    CodesBy codes_by_file, codes_by_rule;
     for (const Finding& finding : now->findings) {
       if (!is_broken(finding) || !is_one_of(kSourceCodes, finding.code)) continue;
       if (!is_wanted(request_.only, finding.code)) continue;
       if (finding.code != "python-module-missing") {
-        note(codes_by_file[finding.location.path], finding.code);
+        add_once(codes_by_file[finding.location.path], finding.code);
         continue;
       }
       for (const RuleSet& rules : request_.rules) {
-        if (does_without(rules, finding.subject)) note(codes_by_rule[rules.id], finding.code);
+        if (does_without(rules, finding.subject)) add_once(codes_by_rule[rules.id], finding.code);
       }
     }
     if (codes_by_file.empty() && codes_by_rule.empty() && !all_rules) return {};
@@ -253,19 +254,17 @@ class Planner {
     });
   }
 
-  void add_patch(const FilePatch& patch,
-                 const std::map<std::string, std::vector<std::string>>& codes_by_file,
-                 const std::map<std::string, std::vector<std::string>>& codes_by_rule) {
+  void add_patch(const FilePatch& patch, const CodesBy& codes_by_file,
+                 const CodesBy& codes_by_rule) {
     std::vector<std::string> codes;
-    for (const auto& [answers, keys] :
-         {std::pair(&codes_by_file, std::vector<std::string>{patch.relative, patch.path}),
-          std::pair(&codes_by_rule, patch.rules)}) {
-      for (const std::string& key : keys) {
-        const auto found = answers->find(key);
-        if (found == answers->end()) continue;
-        codes.insert(codes.end(), found->second.begin(), found->second.end());
-      }
-    }
+    const auto take = [&](const CodesBy& answers, const std::string& key) {
+      const auto found = answers.find(key);
+      if (found == answers.end()) return;
+      for (const std::string& code : found->second) add_once(codes, code);
+    };
+    take(codes_by_file, patch.relative);
+    take(codes_by_file, patch.path);
+    for (const std::string& rule : patch.rules) take(codes_by_rule, rule);
     // With --only, a file that no chosen finding calls for is left alone.
     if (codes.empty() && !request_.only.empty()) return;
     if (const std::string refusal = refusal_for(patch.path); !refusal.empty()) {
