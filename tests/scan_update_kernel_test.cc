@@ -1,7 +1,7 @@
 // The decode step's kernel, run thread by thread on the CPU, against the reference.
 #include "scan_buffers.h"
 // (before the kernels' own headers)
-#include "scan/scan_step_params.h"
+#include "scan/scan_step.h"
 
 extern "C" {
 void scan_update(ssm::ScanUpdateParams);
@@ -33,44 +33,6 @@ ScanView view(std::vector<T>& data, long batch, long head, long channel, long st
           static_cast<int>(state),
           kTypeOf<T>,
           quads};
-}
-
-// The same call as the kernels of known types take it.
-ScanStepParams step_params(const ScanUpdateParams& views, int batch) {
-  const auto rows = [](const ScanView& view) {
-    return ScanStepRows{static_cast<int>(view.batch_stride), static_cast<int>(view.head_stride),
-                        view.channel_stride};
-  };
-  ScanStepParams p{};
-  p.state = views.state.data;
-  p.x = views.x.data;
-  p.dt = views.dt.data;
-  p.z = views.z.data;
-  p.out = views.out.data;
-  p.A = static_cast<const float*>(views.A.data);
-  p.B = views.B.data;
-  p.C = views.C.data;
-  p.D = views.D.data;
-  p.dt_bias = views.dt_bias.data;
-  p.rows = views.rows;
-  p.state_at = rows(views.state);
-  p.x_at = rows(views.x);
-  p.dt_at = rows(views.dt);
-  p.z_at = rows(views.z);
-  p.out_at = rows(views.out);
-  p.A_channel = views.A.channel_stride;
-  p.A_state = views.A.state_stride;
-  p.B_batch = rows(views.B).batch;
-  p.C_batch = rows(views.C).batch;
-  p.D_channel = views.D.channel_stride;
-  p.bias_channel = views.dt_bias.channel_stride;
-  p.batch = batch;
-  p.dim = views.dim;
-  p.states = views.states;
-  p.group_heads = 1;
-  p.lane_bits = views.lane_bits;
-  p.softplus = views.softplus;
-  return p;
 }
 
 using Kernel = void (*)(ScanUpdateParams);
@@ -126,7 +88,7 @@ void check(Kernel kernel, long states, int lane_bits, bool quads, bool options, 
   const unsigned turns = static_cast<unsigned>((s.batch + rows - 1) / rows);
   if (step) {
     emulate::run_grid(step, Uint3{blocks, 1, turns}, 128, shared_words, 1, false,
-                      step_params(p, static_cast<int>(s.batch)));
+                      step_params(p, static_cast<int>(s.batch), p.lane_bits));
   } else {
     emulate::run_grid(kernel, Uint3{blocks, 1, turns}, 128, shared_words, 1, false, p);
   }
@@ -182,7 +144,7 @@ TEST(scan_update_kernel, rows_by_index) {
   out = {9, 9};
   p.lane_bits = 0;
   emulate::run_grid(scan_step_f32_batches, Uint3{1, 1, 1}, 128, shared_words, 1, false,
-                    step_params(p, 2));
+                    step_params(p, 2, p.lane_bits));
   EXPECT_EQ(out, (std::vector<float>{7 + 8 + 9 + 10, 0}));
   EXPECT_EQ(state, (std::vector<float>{1, 2, 3, 4, 7, 8, 9, 10}));
 }

@@ -2,7 +2,7 @@
 #include <initializer_list>
 
 #include "scan/scan_launch.h"
-#include "scan/scan_step_params.h"
+#include "scan/scan_step.h"
 
 namespace ssm {
 namespace {
@@ -104,47 +104,9 @@ bool step_can(const ssm_scan_update_args& args) {
 }
 
 ssm_status launch_step(const ssm_scan_update_args& args, const ScanUpdateParams& views) {
-  const auto rows = [](const ScanView& view) {
-    return ScanStepRows{static_cast<int>(view.batch_stride), static_cast<int>(view.head_stride),
-                        view.channel_stride};
-  };
-  ScanStepParams p = {};
-  p.state = views.state.data;
-  p.x = views.x.data;
-  p.dt = views.dt.data;
-  p.z = views.z.data;
-  p.out = views.out.data;
-  p.A = static_cast<const float*>(views.A.data);
-  p.B = views.B.data;
-  p.C = views.C.data;
-  p.D = views.D.data;
-  p.dt_bias = views.dt_bias.data;
-  p.rows = views.rows;
-  p.state_at = rows(views.state);
-  p.x_at = rows(views.x);
-  p.dt_at = rows(views.dt);
-  p.z_at = rows(views.z);
-  p.out_at = rows(views.out);
-  p.A_head = rows(views.A).head;
-  p.A_channel = views.A.channel_stride;
-  p.A_state = views.A.state_stride;
-  p.B_batch = rows(views.B).batch;
-  p.B_group = rows(views.B).head;
-  p.C_batch = rows(views.C).batch;
-  p.C_group = rows(views.C).head;
-  p.D_head = rows(views.D).head;
-  p.D_channel = views.D.channel_stride;
-  p.bias_head = rows(views.dt_bias).head;
-  p.bias_channel = views.dt_bias.channel_stride;
-  const int64_t batch = args.x.size[0];
-  p.batch = static_cast<int>(batch);
-  p.dim = views.dim;
-  p.states = views.states;
-  p.group_heads = views.group_heads;
-  p.lane_bits = lane_bits_for(p.states, 16 / dtype_bytes(args.state.dtype));
-  p.D_type = views.D.dtype;
-  p.bias_type = views.dt_bias.dtype;
-  p.softplus = views.softplus;
+  const auto batch = static_cast<int>(args.x.size[0]);
+  const ScanStepParams p =
+      step_params(views, batch, lane_bits_for(views.states, 16 / dtype_bytes(args.state.dtype)));
   const bool several = batch > 1;
   const bool wide = args.state.dtype != args.x.dtype;
   const unsigned blocks = ((static_cast<unsigned>(p.dim) << p.lane_bits) + kThreads - 1) / kThreads;
