@@ -9,7 +9,7 @@
 namespace ssm {
 namespace {
 
-inline constexpr int kMaxUnits = 16;
+inline constexpr int kMaxUnits = kMaxImages;  // every unit has one at least
 
 struct LoadedUnit {
   const char* unit;
