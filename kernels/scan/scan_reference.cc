@@ -36,6 +36,11 @@ double step_size(const ReferenceScan& s, size_t row, long d) {
   return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
 }
 
+// A real exponent is most of the cases and a third of the time.
+Complex decay(const ReferenceScan& s, double dt, Complex A) {
+  return s.complex ? std::exp(dt * A) : Complex(std::exp(dt * A.real()));
+}
+
 }  // namespace
 
 ReferenceOutput reference_scan(const ReferenceScan& s) {
@@ -56,7 +61,7 @@ ReferenceOutput reference_scan(const ReferenceScan& s) {
           Complex& state = h[static_cast<size_t>(n)];
           const Complex B = s.B[at.factor(s.variable_B, b, d, n, t)];
           const Complex C = s.C[at.factor(s.variable_C, b, d, n, t)];
-          state = std::exp(dt * s.A[at.matrix(d, n)]) * state + dt * s.u[row] * B;
+          state = decay(s, dt, s.A[at.matrix(d, n)]) * state + dt * s.u[row] * B;
           y += (s.complex ? 2.0 : 1.0) * (C * state).real();
           result.state[at.state(b, d, t, n)] = state;
         }
@@ -102,7 +107,7 @@ ReferenceGradients reference_scan_gradients(const ReferenceScan& s, const Refere
           const size_t c_index = at.factor(s.variable_C, b, d, n, t);
           const Complex h = output.state[at.state(b, d, t, n)];
           const Complex before = t > 0 ? output.state[at.state(b, d, t - 1, n)] : Complex(0);
-          const Complex a = std::exp(dt * A);
+          const Complex a = decay(s, dt, A);
           const Complex dh = twice * dy * std::conj(s.C[c_index]) + carried[static_cast<size_t>(n)];
           g.dC[c_index] += twice * dy * std::conj(h);
           g.dB[b_index] += dh * dt * s.u[row];
@@ -136,7 +141,7 @@ ReferenceValues reference_state_update(const ReferenceScan& s, ReferenceComplex&
       double y = s.D.empty() ? 0.0 : s.D[static_cast<size_t>(d)] * s.u[row];
       for (long n = 0; n < s.states; ++n) {
         Complex& h = state[at.state(b, d, 0, n)];
-        h = std::exp(dt * s.A[at.matrix(d, n)]) * h +
+        h = decay(s, dt, s.A[at.matrix(d, n)]) * h +
             dt * s.u[row] * s.B[at.factor(s.variable_B, b, d, n, 0)];
         y += (s.complex ? 2.0 : 1.0) * (s.C[at.factor(s.variable_C, b, d, n, 0)] * h).real();
       }

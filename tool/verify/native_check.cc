@@ -46,21 +46,31 @@ NativeResult run_case(NativeSession& session, const NativeCase& native_case) {
   return result;
 }
 
-// The units that serve an operation have its name in theirs.
-bool serves(const std::string& unit, const std::string& operation) {
-  if (operation == "conv1d fwd") return unit == "conv1d_forward";
-  if (operation == "conv1d bwd") return unit.rfind("conv1d_backward", 0) == 0;
-  if (operation == "conv1d update") return unit == "conv1d_update";
-  if (operation == "scan update") return unit == "scan_update";
-  // The backward pass runs the forward recurrence first.
-  if (operation == "scan bwd") return unit.rfind("scan_", 0) == 0 && unit != "scan_update";
-  return unit == "scan_rows" || unit == "scan_split" || unit == "scan_complex";
-}
-
 }  // namespace
 
 std::vector<std::string> native_operations() {
   return {"conv1d fwd", "conv1d bwd", "conv1d update", "scan fwd", "scan bwd", "scan update"};
+}
+
+std::vector<NativeCase> native_cases() {
+  std::vector<NativeCase> cases = conv1d_native_cases();
+  for (const auto& more : {scan_native_cases(), update_native_cases()}) {
+    cases.insert(cases.end(), more.begin(), more.end());
+  }
+  return cases;
+}
+
+bool serves(const std::string& unit, const std::string& operation) {
+  const auto begins = [&](const char* text) { return unit.rfind(text, 0) == 0; };
+  if (operation == "conv1d fwd") return begins("conv1d_forward");
+  if (operation == "conv1d bwd") return begins("conv1d_backward");
+  if (operation == "conv1d update") return begins("conv1d_update");
+  const bool one_step = unit == "scan_update" || unit == "scan_step";
+  if (operation == "scan update") return one_step;
+  if (!begins("scan_") || one_step) return false;
+  // The backward pass runs the forward recurrence first.
+  return operation == "scan bwd" || (unit != "scan_gradient" && unit != "scan_finish" &&
+                                     unit.find("backward") == std::string::npos);
 }
 
 std::vector<std::string> native_remedies(const NativeGpu& gpu, const std::string& operation) {
@@ -154,11 +164,9 @@ NativeReport run_native_check(const std::string& library_path, const std::string
   }
   report.state = NativeReport::State::kChecked;
   report.gpu = session->gpu();
-  for (const auto& cases : {conv1d_native_cases(), scan_native_cases()}) {
-    for (const NativeCase& native_case : cases) {
-      if (!operation.empty() && native_case.name != operation) continue;
-      report.results.push_back(run_case(*session, native_case));
-    }
+  for (const NativeCase& native_case : native_cases()) {
+    if (!operation.empty() && native_case.name != operation) continue;
+    report.results.push_back(run_case(*session, native_case));
   }
   return report;
 }

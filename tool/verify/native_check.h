@@ -70,10 +70,15 @@ double relative_limit(int dtype);
 std::vector<double> random_values(std::mt19937* generator, int64_t count, int dtype);
 
 std::vector<NativeCase> conv1d_native_cases();
-std::vector<NativeCase> scan_native_cases();  // native_scan.cc
+std::vector<NativeCase> scan_native_cases();    // native_scan.cc
+std::vector<NativeCase> update_native_cases();  // native_update.cc
+std::vector<NativeCase> native_cases();         // all of them, in this order
 
 // The names that cases have: "conv1d fwd", "scan update", ...
 std::vector<std::string> native_operations();
+
+// Whether a kernel of this unit may run in that operation.
+bool serves(const std::string& unit, const std::string& operation);
 
 // What to try where an operation gave wrong numbers: which image ran, and what else the GPU runs.
 std::vector<std::string> native_remedies(const NativeGpu& gpu, const std::string& operation);

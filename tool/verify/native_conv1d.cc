@@ -9,17 +9,18 @@ namespace {
 
 struct Shape {
   int64_t batch, channels, length, width;
-  bool channels_last, silu, packed, states;
-  unsigned seed;
+  bool channels_last = false, silu = true, packed = false, states = false;
+  bool ordered = false;  // the gradients of weight and bias summed in a fixed order
+  unsigned seed = 1;
 };
 
 constexpr double kAbsolute = 1e-5;  // of a float32 sum of a few products of size 1
 
 std::string text_of(const Shape& shape, int dtype) {
-  return fmt::format("{} {}x{}x{} w{}{}{}{}{}", native_dtype_name(dtype), shape.batch,
+  return fmt::format("{} {}x{}x{} w{}{}{}{}{}{}", native_dtype_name(dtype), shape.batch,
                      shape.channels, shape.length, shape.width, shape.silu ? " silu" : "",
                      shape.channels_last ? " channel-last" : "", shape.packed ? " seq_idx" : "",
-                     shape.states ? " states" : "");
+                     shape.states ? " states" : "", shape.ordered ? " ordered" : "");
 }
 
 ssm::Conv1dInput make_input(const Shape& shape, int dtype, std::mt19937* generator) {
@@ -140,7 +141,13 @@ void check_backward(NativeSession& session, NativeComparison& comparison, const 
   args.queue = session.queue();
   auto backward =
       reinterpret_cast<decltype(&ssm_conv1d_backward)>(session.function("ssm_conv1d_backward"));
+  auto workspace = reinterpret_cast<decltype(&ssm_conv1d_backward_workspace_bytes)>(
+      session.function("ssm_conv1d_backward_workspace_bytes"));
   if (!session.error().empty()) return;
+  if (shape.ordered) {
+    session.check(workspace(&args, &args.workspace_bytes));
+    args.workspace = session.scratch(args.workspace_bytes);
+  }
   const ssm::Conv1dGradients expected = ssm::conv1d_reference_gradients(in, dout, dfinal);
   // float32 sums over the whole batch and length, in any order.
   const double sums = 1e-4;
@@ -214,12 +221,63 @@ void check_update(NativeSession& session, NativeComparison& comparison, const Sh
 
 std::vector<NativeCase> conv1d_native_cases() {
   // Odd lengths cut rows across 16 bytes; 1 is shorter than the window; 1281 is one past a tile.
-  const Shape shapes[] = {
-      {2, 64, 151, 4, false, true, false, false, 1}, {2, 64, 151, 4, true, true, false, false, 2},
-      {2, 64, 151, 4, true, true, true, false, 3},   {2, 64, 151, 4, false, true, false, true, 4},
-      {2, 64, 151, 4, true, false, false, true, 5},  {3, 40, 1281, 3, false, true, false, false, 6},
-      {3, 40, 1281, 2, true, true, false, false, 7}, {2, 61, 77, 4, true, true, true, true, 8},
-      {2, 16, 1, 4, false, true, false, true, 9},    {2, 16, 1, 2, true, false, false, true, 10},
+  std::vector<Shape> shapes = {
+      {.batch = 2, .channels = 64, .length = 151, .width = 4},
+      {.batch = 2, .channels = 64, .length = 151, .width = 4, .channels_last = true},
+      {.batch = 2,
+       .channels = 64,
+       .length = 151,
+       .width = 4,
+       .channels_last = true,
+       .packed = true},
+      {.batch = 2, .channels = 64, .length = 151, .width = 4, .states = true},
+      {.batch = 2,
+       .channels = 64,
+       .length = 151,
+       .width = 4,
+       .channels_last = true,
+       .silu = false,
+       .states = true},
+      {.batch = 3, .channels = 40, .length = 1281, .width = 3},
+      {.batch = 3, .channels = 40, .length = 1281, .width = 2, .channels_last = true},
+      {.batch = 2,
+       .channels = 61,
+       .length = 77,
+       .width = 4,
+       .channels_last = true,
+       .packed = true,
+       .states = true},
+      {.batch = 2, .channels = 16, .length = 1, .width = 4, .states = true},
+      {.batch = 2,
+       .channels = 16,
+       .length = 1,
+       .width = 2,
+       .channels_last = true,
+       .silu = false,
+       .states = true},
+      {.batch = 2, .channels = 24, .length = 133, .width = 2, .ordered = true},
+      {.batch = 2,
+       .channels = 24,
+       .length = 133,
+       .width = 3,
+       .channels_last = true,
+       .ordered = true},
+      {.batch = 2, .channels = 24, .length = 77, .width = 3, .channels_last = true, .packed = true},
+      {.batch = 2,
+       .channels = 24,
+       .length = 77,
+       .width = 2,
+       .channels_last = true,
+       .silu = false,
+       .packed = true},
+  };
+  unsigned seed = 0;
+  for (Shape& shape : shapes) shape.seed = ++seed;
+  const Shape steps[] = {
+      {.batch = 4, .channels = 72, .length = 1, .width = 4},
+      {.batch = 4, .channels = 72, .length = 5, .width = 4, .channels_last = true},
+      {.batch = 3, .channels = 40, .length = 1, .width = 3},
+      {.batch = 3, .channels = 40, .length = 1, .width = 2},
   };
   std::vector<NativeCase> cases;
   for (const int dtype : {SSM_FLOAT32, SSM_FLOAT16, SSM_BFLOAT16}) {
@@ -234,8 +292,7 @@ std::vector<NativeCase> conv1d_native_cases() {
                        }});
     }
     for (const bool circular : {false, true}) {
-      for (const int64_t length : {1, 5}) {
-        const Shape shape = {4, 72, length, 4, length > 1, true, false, false, 11};
+      for (const Shape& shape : steps) {
         cases.push_back(
             {"conv1d update", text_of(shape, dtype) + (circular ? " circular" : ""),
              [shape, dtype, circular](NativeSession& session, NativeComparison& comparison) {

@@ -46,6 +46,12 @@ std::string text_of(const ScanCase& s, int dtype) {
   return text;
 }
 
+double sums_limit(const std::vector<double>& expected) {
+  double largest = 1e-3;
+  for (const double value : expected) largest = std::max(largest, std::fabs(value));
+  return kSums * largest;
+}
+
 std::vector<double> flat(const ssm::ReferenceComplex& values, bool complex) {
   std::vector<double> result;
   for (const std::complex<double>& value : values) {

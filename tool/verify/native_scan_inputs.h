@@ -12,7 +12,7 @@
 namespace ssmend {
 
 struct ScanCase {
-  int64_t batch, dim, states, groups, length;
+  int64_t batch, dim, states, groups = 1, length;
   bool gate = true, softplus = true;  // gate: with z, D and delta_bias too
   bool variable_B = true, variable_C = true;
   bool wide = false;        // out and its gradient in float32 whatever u is
@@ -23,6 +23,10 @@ struct ScanCase {
 
 std::string text_of(const ScanCase& shape, int dtype);
 ssm::ReferenceScan make_scan(const ScanCase& shape, int dtype, std::mt19937* generator);
+
+// A float32 sum's error: relative to an element, and, below, to the largest of a result.
+inline constexpr double kSums = 1e-5;
+double sums_limit(const std::vector<double>& expected);
 
 // Pairs where `complex`, the real parts else: as tensors hold them.
 std::vector<double> flat(const ssm::ReferenceComplex& values, bool complex);
