@@ -2,7 +2,7 @@
 kernels' own source, compiled as its unit is and entered with the right unit's source hash, so that
 the library takes it from local_images.pack in place of its own image.
 
-    make_faults.py --check KERNELS                        every edit still finds its place
+    make_faults.py --check KERNELS    every edit still finds its place, every unit has a fault
     make_faults.py KERNELS --compiler SSM_COMPILE --nvrtc FILE --arch NAME --images FOLDER
                    --to FOLDER                            (--images: the library's own packs)
 
@@ -81,7 +81,11 @@ def main():
                 print(reason)
                 lost += 1
         print(f"{len(faults) - lost} of {len(faults)} faults find their places")
-        return 1 if lost else 0
+        lines = (options.kernels / "units.txt").read_text(encoding="utf-8").splitlines()
+        units = {line for line in lines if line and not line.startswith("#")}
+        bare = sorted(units - {fault["unit"] for fault in faults})
+        print(f"units without a fault: {', '.join(bare) or 'none'}")
+        return 1 if lost or bare else 0
     options.to.mkdir(parents=True, exist_ok=True)
     for old in options.to.glob("*.pack"):
         old.unlink()

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <future>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/process.h"
 #include "base/text.h"
@@ -54,6 +56,9 @@ CheckOutcome run_one(const std::string& program, const std::string& library,
   if (!error) {
     ProcessRequest request;
     request.argv = {program, "verify", "--native", "--library", copy, "--json"};
+    if (!fault.operation.empty()) {
+      request.argv.insert(request.argv.end(), {"--operation", fault.operation});
+    }
     request.unset_environment = {"SSM_KERNELS_IMAGE"};
     request.timeout_seconds = kTimeoutSeconds;
     const Result<ProcessResult> result = open_system_process()->run(request);
@@ -146,13 +151,13 @@ CheckOutcome judge_fault(const PlantedFault& fault, const std::string& json, dou
 
 std::vector<CheckOutcome> check_faults(const std::string& program, const std::string& library_path,
                                        const std::vector<PlantedFault>& faults) {
-  constexpr size_t kAtATime = 6;
+  const size_t at_a_time = std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 16);
   std::vector<PlantedFault> all = faults;
   all.insert(all.begin(), PlantedFault{"control", "nothing is planted", "", ""});
   std::vector<CheckOutcome> outcomes;
-  for (size_t begin = 0; begin < all.size(); begin += kAtATime) {
+  for (size_t begin = 0; begin < all.size(); begin += at_a_time) {
     std::vector<std::future<CheckOutcome>> running;
-    for (size_t i = begin; i < std::min(begin + kAtATime, all.size()); ++i) {
+    for (size_t i = begin; i < std::min(begin + at_a_time, all.size()); ++i) {
       running.push_back(std::async(std::launch::async, run_one, program, library_path, all[i]));
     }
     for (std::future<CheckOutcome>& one : running) outcomes.push_back(one.get());

@@ -27,8 +27,8 @@ Result<std::vector<PlantedFault>> load_faults(const Disk& disk, const std::strin
 // control: nothing found.
 CheckOutcome judge_fault(const PlantedFault& fault, const std::string& json, double seconds);
 
-// Runs `program` (this ssmend) on a copy of the library for the control and each fault, several at
-// a time, in processes of their own. The control comes first.
+// Runs `program` (this ssmend) on a copy of the library, several at a time, in processes of their
+// own: for the control, which comes first, every check, for a fault those of its operation.
 std::vector<CheckOutcome> check_faults(const std::string& program, const std::string& library_path,
                                        const std::vector<PlantedFault>& faults);
 

@@ -155,7 +155,7 @@ std::vector<NativeCase> scan_native_cases() {
       {.batch = 2, .dim = 24, .states = 16, .groups = 2, .length = 77, .complex = true},
       {.batch = 2, .dim = 24, .states = 5, .length = 33, .variable_B = false, .complex = true},
       {.batch = 8, .dim = 1344, .states = 16, .length = 64},
-      {.batch = 1, .dim = 16, .states = 16, .length = 256},
+      {.batch = 1, .dim = 16, .states = 16, .length = 1024},
       {.batch = 8, .dim = 544, .states = 3, .length = 33, .gate = false},
       {.batch = 8, .dim = 544, .states = 20, .length = 33},
       {.batch = 1, .dim = 16, .states = 4, .length = 2689},
