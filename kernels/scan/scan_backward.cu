@@ -202,25 +202,17 @@ struct Backward : BackwardTile<T, kStateLanes, kLaneStates, kSteps> {
 
   // Sums over a channel's state lanes: afterwards each lane adds its own elements to `to`.
   __device__ __forceinline__ void gather(float* to, const float (&value)[kSteps]) {
-    if constexpr (kStateLanes == 1) {
-      float sum[kSteps];
-      lane_steps(to, sum);
+    put_steps(exchange + p_lane * kPitch, value);
+    __syncwarp();
 #pragma unroll
-      for (int k = 0; k < kSteps; ++k) sum[k] += value[k];
-      put_steps(to, sum);
-    } else {
-      put_steps(exchange + p_lane * kPitch, value);
-      __syncwarp();
+    for (int i = 0; i < kOwn; ++i) {
+      const int at = lane * kOwn + i;
+      float sum = to[at];
 #pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        const int at = lane * kOwn + i;
-        float sum = to[at];
-#pragma unroll
-        for (int r = 0; r < kStateLanes; ++r) sum += exchange[r * kPitch + at];
-        to[at] = sum;
-      }
-      __syncwarp();
+      for (int r = 0; r < kStateLanes; ++r) sum += exchange[r * kPitch + at];
+      to[at] = sum;
     }
+    __syncwarp();
   }
 
   // dB or dC of the block's channels at this round's tiles.

@@ -12,10 +12,11 @@ struct BackwardTile {
   static constexpr int kTile = kStretches * kSteps;
   static constexpr int kPitch = kTile + 4;
   static constexpr int kPassStates = kStateLanes * kLaneStates;
-  static constexpr int kOwn = kSteps / kStateLanes;  // elements a lane loads and stores
+  static_assert(kSteps == kStateLanes, "a lane loads and stores one element of a tile");
+  static constexpr int kOwn = 1;
   static constexpr int kFactorFloats = kPassStates * kPitch;
   static constexpr int kMostChannels = 4;  // of a warp
-  static constexpr int kExchangeFloats = kStateLanes > 1 ? kStateLanes* kPitch : 0;
+  static constexpr int kExchangeFloats = kStateLanes * kPitch;
 
   __device__ explicit BackwardTile(const ScanBackwardParams& parameters)
       : q(parameters), p(parameters.scan) {}
@@ -138,38 +139,19 @@ struct BackwardTile {
     const int delta_row =
         p.delta_ratio == 1 ? c
                            : static_cast<int>((first + c) / p.delta_ratio - first / p.delta_ratio);
-    const int t = tile + lane * kOwn;
-    const int available = end - t;
-    const bool aligned = p.rows_aligned;
-    if constexpr (kOwn == 1) {
-      // Steps past the end are read from the last one and an absent z from u, without branches: the
-      // compiler waits for earlier loads at every branch.
-      const int step = smaller(t, end - 1);
-      if (p.out_is_float && sizeof(T) != 4) {
-        raw.dout_float = load_whole<float, 1>(element<float>(kAtDout, offset(q.dout, c, step)));
-      } else {
-        raw.dout = load_whole<T, 1>(element<T>(kAtDout, offset(q.dout, c, step)));
-      }
-      raw.u = load_whole<T, 1>(element<T>(kAtU, offset(p.u, c, step)));
-      raw.delta = load_whole<T, 1>(element<T>(kAtDelta, offset(p.delta, delta_row, step)));
-      const bool gated = p.z.data != nullptr;
-      raw.z = load_whole<T, 1>(element<T>(kAtZ, gated ? offset(p.z, c, step) : 0));
-      raw.out = load_whole<T, 1>(element<T>(kAtOut, gated ? offset(p.out, c, step) : 0));
-      return;
-    }
-    raw.u = load_steps<T, kOwn>(element<T>(kAtU, offset(p.u, c, t)), available, aligned);
-    raw.delta = load_steps<T, kOwn>(element<T>(kAtDelta, offset(p.delta, delta_row, t)), available,
-                                    aligned);
+    // Steps past the end are read from the last one and an absent z from u, without branches: the
+    // compiler waits for earlier loads at every branch.
+    const int step = smaller(tile + lane, end - 1);
     if (p.out_is_float && sizeof(T) != 4) {
-      raw.dout_float = load_steps<float, kOwn>(element<float>(kAtDout, offset(q.dout, c, t)),
-                                               available, aligned);
+      raw.dout_float = load_whole<float, 1>(element<float>(kAtDout, offset(q.dout, c, step)));
     } else {
-      raw.dout = load_steps<T, kOwn>(element<T>(kAtDout, offset(q.dout, c, t)), available, aligned);
+      raw.dout = load_whole<T, 1>(element<T>(kAtDout, offset(q.dout, c, step)));
     }
-    if (p.z.data) {
-      raw.z = load_steps<T, kOwn>(element<T>(kAtZ, offset(p.z, c, t)), available, aligned);
-      raw.out = load_steps<T, kOwn>(element<T>(kAtOut, offset(p.out, c, t)), available, aligned);
-    }
+    raw.u = load_whole<T, 1>(element<T>(kAtU, offset(p.u, c, step)));
+    raw.delta = load_whole<T, 1>(element<T>(kAtDelta, offset(p.delta, delta_row, step)));
+    const bool gated = p.z.data != nullptr;
+    raw.z = load_whole<T, 1>(element<T>(kAtZ, gated ? offset(p.z, c, step) : 0));
+    raw.out = load_whole<T, 1>(element<T>(kAtOut, gated ? offset(p.out, c, step) : 0));
   }
 
   // Per element: the step size and its slope, dy behind the gate, dz, out_z, the sum for dD.
@@ -226,7 +208,7 @@ struct BackwardTile {
 
   // All of a warp's channels: their loads first, so that they wait together.
   __device__ __forceinline__ void prepare_channels(int tile) {
-    constexpr int kTogether = kOwn == 1 ? 4 : 1;
+    constexpr int kTogether = 4;
     for (int c = 0; c < count; c += kTogether) {
       Loaded raw[kTogether];
 #pragma unroll

@@ -22,7 +22,8 @@ struct Split {
   static constexpr int kTile = kStretches * kSteps;
   static constexpr int kPitch = kTile + 4;
   static constexpr int kPassStates = kStateLanes * kLaneStates;
-  static constexpr int kOwn = kSteps / kStateLanes;  // elements a lane loads, gates and stores
+  static_assert(kSteps == kStateLanes, "a lane loads, gates and stores one element of a tile");
+  static constexpr int kOwn = 1;
   static constexpr int kFactorFloats = kPassStates * kPitch;
   static constexpr int kQuads = kTile / 4;
   static constexpr int kSlots = 2 * kPassStates * kQuads;
@@ -98,7 +99,7 @@ struct Split {
     float2* pairs = reinterpret_cast<float2*>(shared);
     float* totals = shared + 4 * warps * kPassStates;
     factors = totals + (warps + 3) / 4 * 4 + time_warp * 2 * kFactorFloats;
-    constexpr int kExchange = kStateLanes > 1 ? (2 + kStateLanes) * kPitch : 0;
+    constexpr int kExchange = (2 + kStateLanes) * kPitch;
     float* mine = totals + (warps + 3) / 4 * 4 + time_warps * 2 * kFactorFloats +
                   warp * ((2 * padded + kExchange + 12 + 3) / 4 * 4);
     float* dts = mine;
@@ -142,11 +143,7 @@ struct Split {
     const auto row_steps = [&](int base, int step) {
       // A step past the end is read from the last one, without a branch: the compiler waits for
       // earlier loads at every branch. Its step size is set to 0.
-      if constexpr (kOwn == 1) {
-        return load_whole<T, 1>(reinterpret_cast<const T*>(bases[base]) + smaller(step, end - 1));
-      }
-      return load_steps<T, kOwn>(reinterpret_cast<const T*>(bases[base]) + step, end - step,
-                                 p.rows_aligned);
+      return load_whole<T, 1>(reinterpret_cast<const T*>(bases[base]) + smaller(step, end - 1));
     };
     const float skip = p.D ? p.D[channel] : 0.0f;
     const float bias = p.delta_bias ? p.delta_bias[delta_row] : 0.0f;
@@ -185,12 +182,10 @@ struct Split {
         du_own[i] = dt_own[i] * u_own[i];
       }
       float dt[kSteps], du[kSteps];
-      if constexpr (kStateLanes > 1) {
 #pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          dts[lane * kOwn + i] = dt_own[i];
-          dus[lane * kOwn + i] = du_own[i];
-        }
+      for (int i = 0; i < kOwn; ++i) {
+        dts[lane * kOwn + i] = dt_own[i];
+        dus[lane * kOwn + i] = du_own[i];
       }
       stage(0, tile);
       load_ahead(0, tile);
@@ -198,16 +193,8 @@ struct Split {
       delta_next = row_steps(kAtDelta, t + round);
       Steps<T, kOwn> z_now;
       if (gated) z_now = row_steps(kAtZ, t);
-      if constexpr (kStateLanes > 1) {
-        read_steps(dts + stretch * kSteps, dt);
-        read_steps(dus + stretch * kSteps, du);
-      } else {
-#pragma unroll
-        for (int k = 0; k < kSteps; ++k) {
-          dt[k] = dt_own[k];
-          du[k] = du_own[k];
-        }
-      }
+      read_steps(dts + stretch * kSteps, dt);
+      read_steps(dus + stretch * kSteps, du);
       float dt_total = 0.0f;
 #pragma unroll
       for (int k = 0; k < kSteps; ++k) dt_total += dt[k];
@@ -321,28 +308,23 @@ struct Split {
       if (!want_out) continue;
 
       float y_own[kOwn];
-      if constexpr (kStateLanes > 1) {
 #pragma unroll
-        for (int k = 0; k < kSteps; k += 4) {
-          float4 quad;
-          quad.x = y[k];
-          quad.y = y[k + 1];
-          quad.z = y[k + 2];
-          quad.w = y[k + 3];
-          *reinterpret_cast<float4*>(sums + p_lane * kPitch + stretch * kSteps + k) = quad;
-        }
-        __syncwarp();
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          y_own[i] = skip * u_own[i];
-#pragma unroll
-          for (int q = 0; q < kStateLanes; ++q) y_own[i] += sums[q * kPitch + lane * kOwn + i];
-        }
-        __syncwarp();
-      } else {
-#pragma unroll
-        for (int k = 0; k < kOwn; ++k) y_own[k] = fmaf(skip, u_own[k], y[k]);
+      for (int k = 0; k < kSteps; k += 4) {
+        float4 quad;
+        quad.x = y[k];
+        quad.y = y[k + 1];
+        quad.z = y[k + 2];
+        quad.w = y[k + 3];
+        *reinterpret_cast<float4*>(sums + p_lane * kPitch + stretch * kSteps + k) = quad;
       }
+      __syncwarp();
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        y_own[i] = skip * u_own[i];
+#pragma unroll
+        for (int q = 0; q < kStateLanes; ++q) y_own[i] += sums[q * kPitch + lane * kOwn + i];
+      }
+      __syncwarp();
       const int available = active ? end - t : 0;
       store_steps<T, kOwn>(reinterpret_cast<void*>(bases[kAtOut]), t, y_own, available,
                            p.out_is_float, p.rows_aligned);
