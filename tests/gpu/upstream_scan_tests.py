@@ -2,7 +2,8 @@
 authors left commented out.
 
     upstream_scan_tests.py FILE SITE UPSTREAM [--mode NAME] [--package] [--native FILE.so]
-                           [--original] [--published] [--shard I/N] [--limit N] [--seconds S]
+                           [--original] [--published] [--wide] [--set NAME=VALUE] [--only TEST]
+                           [--measure FILE] [--shard I/N] [--limit N] [--seconds S]
 
 FILE: mamba's tests/ops/test_selective_scan.py or tests/ops/triton/test_selective_state_update.py, or
     VMamba's kernels/selective_scan/test_selective_scan.py; SITE: the payload's folder
@@ -12,6 +13,11 @@ UPSTREAM: a folder with the Python packages mamba_ssm, causal_conv1d, einops and
 --native: upstream's own binary, --original: upstream's own decode step, to see which cases fail
     with those: the references compute in the tested type, and upstream left such cases out
 --published: only the options that upstream runs
+--wide: the references in float64 and in log2(length) passes (scan_wide.py) in place of upstream's
+    loop over the steps in Python, so that all cases can be run
+--set: a constant of VMamba's file: NROWS=[1]; --only: one test function of the file
+--measure: comparisons do not end a case: the error of each, as a share of what upstream allows, is
+    written to FILE by case. A case with a share above 1 counts as failed, as it would without
 --shard, --limit, --seconds: the cases in an order that is shuffled (always alike), every Nth from
     the Ith, the first of them, until so many seconds have passed; what was not reached is counted
 
@@ -20,6 +26,7 @@ place: that is how upstream writes "all of them".
 """
 
 import argparse
+import json
 import os
 import random
 import re
@@ -57,9 +64,10 @@ def all_options(text):
 class Sample:
     """Takes a share of the cases, and stops in time."""
 
-    def __init__(self, shard, seconds, limit, gate):
+    def __init__(self, shard, seconds, limit, gate, only):
         self.limit = limit
         self.gate = gate
+        self.only = only
         self.index, self.count = (int(part) for part in shard.split("/"))
         self.end = time.monotonic() + seconds
         self.chosen = self.collected = self.run = 0
@@ -68,6 +76,8 @@ class Sample:
     def pytest_collection_modifyitems(self, items):
         if not self.gate:  # VMamba's modules take no z, and its test then compares with one that does
             items[:] = [item for item in items if not item.callspec.params.get("has_z")]
+        if self.only:
+            items[:] = [item for item in items if item.originalname == self.only]
         self.collected = len(items)
         random.Random(1).shuffle(items)
         items[:] = items[self.index :: self.count][: self.limit]
@@ -84,15 +94,61 @@ class Sample:
             item.session.shouldstop = "time"
 
 
+class Measure:
+    """Replaces torch.allclose by its error as a share of its limit; ends a case that has one above 1
+    only when all comparisons were made."""
+
+    def __init__(self):
+        self.cases = {}
+
+    def pytest_runtest_call(self, item):
+        import torch
+
+        shares = self.cases.setdefault(item.name, [])
+        allclose = torch.allclose
+
+        def measured(found, wanted, rtol=1e-5, atol=1e-8):
+            allclose(found, wanted, rtol=rtol, atol=atol)  # refuses what it refuses
+            share = (found - wanted).abs() / (atol + rtol * wanted.abs())
+            shares.append(share.nan_to_num(nan=float("inf")).max().item())
+            return True
+
+        def run():
+            torch.allclose = measured
+            try:
+                original()
+            finally:
+                torch.allclose = allclose
+            assert max(shares, default=0.0) <= 1.0
+
+        original, item.runtest = item.runtest, run
+
+
+def prepare_wide(arguments):
+    """mamba_ssm's references; VMamba's file has its own, see main()."""
+    import mamba_ssm.ops.selective_scan_interface as original
+    from scan_wide import selective_scan_wide
+
+    inner = original.mamba_inner_ref
+    wide = {**inner.__globals__, "selective_scan_fn": selective_scan_wide}
+    original.mamba_inner_ref = types.FunctionType(
+        inner.__code__, wide, inner.__name__, inner.__defaults__, inner.__closure__
+    )
+    original.selective_scan_ref = selective_scan_wide
+
+
 def prepare(arguments):
     if arguments.native:
         from scan_common import load_module
 
-        sys.modules["selective_scan_cuda"] = load_module(arguments.native, "selective_scan_cuda")
+        name = os.path.basename(arguments.native).partition(".")[0]
+        sys.modules[name] = load_module(arguments.native, name)
     # mamba_ssm itself, its imports of models and of transformers aside.
     package = types.ModuleType("mamba_ssm")
     package.__path__ = [os.path.join(arguments.upstream, "mamba_ssm")]
     sys.modules["mamba_ssm"] = package
+    if arguments.wide and not arguments.mode:
+        prepare_wide(arguments)
     if "state_update" in arguments.file and not arguments.original:
         import mamba_ssm.ops.triton.selective_state_update as original
         import ssm_kernels
@@ -114,7 +170,11 @@ def main():
     parser.add_argument("--package", action="store_true")
     parser.add_argument("--published", action="store_true")
     parser.add_argument("--original", action="store_true")
+    parser.add_argument("--wide", action="store_true")
     parser.add_argument("--native")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--only")
+    parser.add_argument("--measure")
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--seconds", type=float, default=1e9)
@@ -129,17 +189,27 @@ def main():
     if arguments.mode:
         text, count = re.subn(r"(?m)^MODE = .*$", f'MODE = "{arguments.mode}"', text)
         assert count == 1, "one MODE"
+        if arguments.wide and not arguments.mode.startswith("mamba_ssm"):
+            text += "\nfrom scan_wide import selective_scan_wide as selective_scan_ref\n"
+    for setting in arguments.set:
+        name = setting.partition("=")[0]
+        text, count = re.subn(rf"(?m)^{name} = .*$", setting.replace("=", " = ", 1), text)
+        assert count, f"{name} is set somewhere"
     prepare(arguments)
     gate = arguments.mode in (None, "mamba_ssm")
-    sample = Sample(arguments.shard, arguments.seconds, arguments.limit, gate)
+    sample = Sample(arguments.shard, arguments.seconds, arguments.limit, gate, arguments.only)
+    measure = Measure()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "test_all_options.py")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         code = pytest.main(
             ["-q", "--tb=no", "-p", "no:cacheprovider", "--no-header", "-rN", "--color=no", path],
-            plugins=[sample],
+            plugins=[sample, measure] if arguments.measure else [sample],
         )
+    if arguments.measure:
+        with open(arguments.measure, "w", encoding="utf-8") as file:
+            json.dump(measure.cases, file)
     ran = sum(sample.outcomes.values())
     text = ", ".join(f"{count} {name}" for name, count in sorted(sample.outcomes.items()))
     print(f"{os.path.basename(arguments.file)} {arguments.mode or ''} {arguments.shard}: {text};"
