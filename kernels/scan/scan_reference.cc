@@ -17,10 +17,19 @@ struct Index {
   size_t state(long b, long d, long t, long n) const {
     return row(b, d, t) * static_cast<size_t>(s.states) + static_cast<size_t>(n);
   }
-  size_t factor(bool variable, long b, long d, long n, long t) const {
-    if (!variable) return matrix(d, n);
+};
+
+// Where the elements of B or C lie that one channel takes.
+struct Factor {
+  size_t begin, state_step, step;
+  Factor(const ReferenceScan& s, bool variable, long b, long d) {
     const long group = d / (s.dim / s.groups);
-    return static_cast<size_t>(((b * s.groups + group) * s.states + n) * s.length + t);
+    begin = static_cast<size_t>((variable ? (b * s.groups + group) * s.length : d) * s.states);
+    state_step = static_cast<size_t>(variable ? s.length : 1);
+    step = variable ? 1 : 0;
+  }
+  size_t operator()(long n, long t) const {
+    return begin + static_cast<size_t>(n) * state_step + static_cast<size_t>(t) * step;
   }
 };
 
@@ -53,14 +62,16 @@ ReferenceOutput reference_scan(const ReferenceScan& s) {
   for (long b = 0; b < s.batch; ++b) {
     for (long d = 0; d < s.dim; ++d) {
       h.assign(h.size(), Complex(0));
+      const Factor at_B(s, s.variable_B, b, d);
+      const Factor at_C(s, s.variable_C, b, d);
       for (long t = 0; t < s.length; ++t) {
         const size_t row = at.row(b, d, t);
         const double dt = step_size(s, row, d);
         double y = s.D.empty() ? 0.0 : s.D[static_cast<size_t>(d)] * s.u[row];
         for (long n = 0; n < s.states; ++n) {
           Complex& state = h[static_cast<size_t>(n)];
-          const Complex B = s.B[at.factor(s.variable_B, b, d, n, t)];
-          const Complex C = s.C[at.factor(s.variable_C, b, d, n, t)];
+          const Complex B = s.B[at_B(n, t)];
+          const Complex C = s.C[at_C(n, t)];
           state = decay(s, dt, s.A[at.matrix(d, n)]) * state + dt * s.u[row] * B;
           y += (s.complex ? 2.0 : 1.0) * (C * state).real();
           result.state[at.state(b, d, t, n)] = state;
@@ -90,6 +101,8 @@ ReferenceGradients reference_scan_gradients(const ReferenceScan& s, const Refere
   for (long b = 0; b < s.batch; ++b) {
     for (long d = 0; d < s.dim; ++d) {
       carried.assign(carried.size(), Complex(0));
+      const Factor at_B(s, s.variable_B, b, d);
+      const Factor at_C(s, s.variable_C, b, d);
       for (long t = s.length - 1; t >= 0; --t) {
         const size_t row = at.row(b, d, t);
         double dy = dout[row];
@@ -103,8 +116,8 @@ ReferenceGradients reference_scan_gradients(const ReferenceScan& s, const Refere
         double d_input = 0.0;  // of dt * u
         for (long n = 0; n < s.states; ++n) {
           const Complex A = s.A[at.matrix(d, n)];
-          const size_t b_index = at.factor(s.variable_B, b, d, n, t);
-          const size_t c_index = at.factor(s.variable_C, b, d, n, t);
+          const size_t b_index = at_B(n, t);
+          const size_t c_index = at_C(n, t);
           const Complex h = output.state[at.state(b, d, t, n)];
           const Complex before = t > 0 ? output.state[at.state(b, d, t - 1, n)] : Complex(0);
           const Complex a = decay(s, dt, A);
@@ -139,11 +152,12 @@ ReferenceValues reference_state_update(const ReferenceScan& s, ReferenceComplex&
       const size_t row = at.row(b, d, 0);
       const double dt = step_size(s, row, d);
       double y = s.D.empty() ? 0.0 : s.D[static_cast<size_t>(d)] * s.u[row];
+      const Factor at_B(s, s.variable_B, b, d);
+      const Factor at_C(s, s.variable_C, b, d);
       for (long n = 0; n < s.states; ++n) {
         Complex& h = state[at.state(b, d, 0, n)];
-        h = decay(s, dt, s.A[at.matrix(d, n)]) * h +
-            dt * s.u[row] * s.B[at.factor(s.variable_B, b, d, n, 0)];
-        y += (s.complex ? 2.0 : 1.0) * (s.C[at.factor(s.variable_C, b, d, n, 0)] * h).real();
+        h = decay(s, dt, s.A[at.matrix(d, n)]) * h + dt * s.u[row] * s.B[at_B(n, 0)];
+        y += (s.complex ? 2.0 : 1.0) * (s.C[at_C(n, 0)] * h).real();
       }
       out[row] = s.z.empty() ? y : y * s.z[row] * sigmoid(s.z[row]);
     }

@@ -138,6 +138,30 @@ void NativeComparison::compare(const std::string& part, const std::vector<double
   outcome_->state = CheckOutcome::State::kWrong;
 }
 
+void run_and_compare(NativeSession& session, NativeComparison& comparison,
+                     const std::vector<NativeOutput>& outputs, const std::function<void()>& call) {
+  std::vector<std::vector<unsigned char>> first;
+  for (int run = 1; run <= kNativeRuns && comparison.right_so_far(); ++run) {
+    comparison.begin_run(run);
+    for (const NativeOutput& output : outputs) {
+      if (output.added_to) {
+        session.clear(output.tensor);
+      } else {
+        session.poison(output.tensor);
+      }
+    }
+    call();
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const NativeOutput& output = outputs[i];
+      std::vector<unsigned char> bytes = session.download_bytes(output.tensor);
+      if (run > 1 && !bytes.empty() && bytes == first[i]) continue;
+      comparison.compare(output.part, values_of(output.tensor, bytes), output.expected,
+                         output.sizes, output.relative, output.absolute);
+      if (run == 1) first.push_back(std::move(bytes));
+    }
+  }
+}
+
 double relative_limit(int dtype) {
   constexpr double kSum = 4e-6;
   if (dtype == SSM_FLOAT16) return std::ldexp(1.0, -11) + kSum;

@@ -46,6 +46,21 @@ class NativeComparison {
   double bytes_ = 0;
 };
 
+// One output of an operation that is run several times.
+struct NativeOutput {
+  const char* part;
+  ssm_tensor tensor;
+  std::vector<double> expected;
+  std::vector<int64_t> sizes;
+  double relative, absolute;
+  bool added_to = false;  // by the operation: cleared before each run, where others are poisoned
+};
+
+// Runs `call` on poisoned outputs, and compares them, until one is wrong. Bytes that are those of
+// the first run need no second look.
+void run_and_compare(NativeSession& session, NativeComparison& comparison,
+                     const std::vector<NativeOutput>& outputs, const std::function<void()>& call);
+
 struct NativeCase {
   std::string name;       // "conv1d fwd"
   std::string case_text;  // "bfloat16, 2x64x151, width 4, silu, rows"

@@ -95,18 +95,13 @@ void check_forward(NativeSession& session, NativeComparison& comparison, const S
       reinterpret_cast<decltype(&ssm_conv1d_forward)>(session.function("ssm_conv1d_forward"));
   if (!session.error().empty()) return;
   const ssm::Conv1dOutput expected = ssm::conv1d_reference(in);
-  for (int run = 1; run <= kNativeRuns && comparison.right_so_far(); ++run) {
-    comparison.begin_run(run);
-    session.poison(args.out);
-    if (shape.states) session.poison(args.final_states);
-    session.check(forward(&args));
-    comparison.compare("out", session.download(args.out), expected.out, device.sizes,
-                       relative_limit(dtype), kAbsolute);
-    if (shape.states) {
-      comparison.compare("final_states", session.download(args.final_states), expected.final_states,
-                         device.state_sizes, 0, 0);
-    }
+  std::vector<NativeOutput> outputs = {
+      {"out", args.out, expected.out, device.sizes, relative_limit(dtype), kAbsolute}};
+  if (shape.states) {
+    outputs.push_back(
+        {"final_states", args.final_states, expected.final_states, device.state_sizes, 0, 0});
   }
+  run_and_compare(session, comparison, outputs, [&] { session.check(forward(&args)); });
   comparison.set_work(session.seconds_of([&] { session.check(forward(&args)); }),
                       bytes_of(shape, dtype, 2));
 }
@@ -151,25 +146,15 @@ void check_backward(NativeSession& session, NativeComparison& comparison, const 
   const ssm::Conv1dGradients expected = ssm::conv1d_reference_gradients(in, dout, dfinal);
   // float32 sums over the whole batch and length, in any order.
   const double sums = 1e-4;
-  for (int run = 1; run <= kNativeRuns && comparison.right_so_far(); ++run) {
-    comparison.begin_run(run);
-    session.poison(args.dx);
-    session.clear(args.dweight);  // both are added to
-    session.clear(args.dbias);
-    if (shape.states) session.poison(args.dinitial_states);
-    session.check(backward(&args));
-    comparison.compare("dx", session.download(args.dx), expected.dx, device.sizes,
-                       relative_limit(dtype), kAbsolute);
-    comparison.compare("dweight", session.download(args.dweight), expected.dweight, weight_sizes,
-                       1e-5, sums);
-    comparison.compare("dbias", session.download(args.dbias), expected.dbias, {shape.channels},
-                       1e-5, sums);
-    if (shape.states) {
-      comparison.compare("dinitial_states", session.download(args.dinitial_states),
-                         expected.dinitial_states, device.state_sizes, relative_limit(dtype),
-                         kAbsolute);
-    }
+  std::vector<NativeOutput> outputs = {
+      {"dx", args.dx, expected.dx, device.sizes, relative_limit(dtype), kAbsolute},
+      {"dweight", args.dweight, expected.dweight, weight_sizes, 1e-5, sums, true},
+      {"dbias", args.dbias, expected.dbias, {shape.channels}, 1e-5, sums, true}};
+  if (shape.states) {
+    outputs.push_back({"dinitial_states", args.dinitial_states, expected.dinitial_states,
+                       device.state_sizes, relative_limit(dtype), kAbsolute});
   }
+  run_and_compare(session, comparison, outputs, [&] { session.check(backward(&args)); });
   comparison.set_work(session.seconds_of([&] { session.check(backward(&args)); }),
                       bytes_of(shape, dtype, 3));
 }

@@ -63,12 +63,31 @@ bool find_calls(void* library, Cuda* cuda) {
   return true;
 }
 
+size_t element_count(const ssm_tensor& tensor) {
+  int64_t count = 1;
+  for (int i = 0; i < tensor.rank; ++i) count *= tensor.size[i];
+  return static_cast<size_t>(count);
+}
+
+bool is_dense(const ssm_tensor& tensor) {
+  int64_t stride = 1;
+  for (int i = tensor.rank - 1; i >= 0; --i) {
+    if (tensor.stride[i] != stride) return false;
+    stride *= tensor.size[i];
+  }
+  return true;
+}
+
 // Calls visit(flat index in the order of the sizes, offset in elements) for every element.
 template <typename Visit>
 void for_each_element(const ssm_tensor& tensor, Visit visit) {
-  int64_t count = 1;
-  for (int i = 0; i < tensor.rank; ++i) count *= tensor.size[i];
+  const auto count = static_cast<int64_t>(element_count(tensor));
+  const bool dense = is_dense(tensor);
   for (int64_t flat = 0; flat < count; ++flat) {
+    if (dense) {
+      visit(static_cast<size_t>(flat), static_cast<size_t>(flat));
+      continue;
+    }
     int64_t rest = flat;
     int64_t offset = 0;
     for (int i = tensor.rank - 1; i >= 0; --i) {
@@ -157,21 +176,13 @@ class DriverSession : public NativeSession {
     return reinterpret_cast<void*>(memory);
   }
 
-  std::vector<double> download(const ssm_tensor& tensor) override {
+  std::vector<unsigned char> download_bytes(const ssm_tensor& tensor) override {
     if (!error_.empty()) return {};
     std::vector<unsigned char> bytes(bytes_of(tensor));
     call("cuCtxSynchronize", cuda_.synchronize());
     call("cuMemcpyDtoH", cuda_.to_host(bytes.data(), address(tensor), bytes.size()));
-    if (!error_.empty()) return {};
-    const size_t width = element_bytes(tensor.dtype);
-    const size_t parts = tensor.dtype == SSM_COMPLEX64 ? 2 : 1;
-    std::vector<double> values(parts * element_count(tensor));
-    for_each_element(tensor, [&](size_t flat, size_t offset) {
-      for (size_t part = 0; part < parts; ++part) {
-        values[flat * parts + part] = get_value(tensor.dtype, &bytes[offset * width + part * 4]);
-      }
-    });
-    return values;
+    if (!error_.empty()) bytes.clear();
+    return bytes;
   }
 
   void release_tensors() override {
@@ -224,11 +235,6 @@ class DriverSession : public NativeSession {
   }
   static uint64_t address(const ssm_tensor& tensor) {
     return reinterpret_cast<uint64_t>(tensor.data);
-  }
-  static size_t element_count(const ssm_tensor& tensor) {
-    int64_t count = 1;
-    for (int i = 0; i < tensor.rank; ++i) count *= tensor.size[i];
-    return static_cast<size_t>(count);
   }
   static size_t bytes_of(const ssm_tensor& tensor) {
     return element_count(tensor) * element_bytes(tensor.dtype);
@@ -315,6 +321,19 @@ class DriverSession : public NativeSession {
 };
 
 }  // namespace
+
+std::vector<double> values_of(const ssm_tensor& tensor, const std::vector<unsigned char>& bytes) {
+  if (bytes.empty()) return {};
+  const size_t width = element_bytes(tensor.dtype);
+  const size_t parts = tensor.dtype == SSM_COMPLEX64 ? 2 : 1;
+  std::vector<double> values(parts * element_count(tensor));
+  for_each_element(tensor, [&](size_t flat, size_t offset) {
+    for (size_t part = 0; part < parts; ++part) {
+      values[flat * parts + part] = get_value(tensor.dtype, &bytes[offset * width + part * 4]);
+    }
+  });
+  return values;
+}
 
 std::unique_ptr<NativeSession> NativeSession::open(const std::string& library_path, Opened* opened,
                                                    std::string* reason) {

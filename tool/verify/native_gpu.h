@@ -33,6 +33,9 @@ struct NativeGpu {
   std::vector<NativeImage> images;
 };
 
+// Dense values of a tensor whose memory is in `bytes`; none where that is empty.
+std::vector<double> values_of(const ssm_tensor& tensor, const std::vector<unsigned char>& bytes);
+
 class NativeSession {
  public:
   enum class Opened { kReady, kNoGpu, kNoLibrary };
@@ -63,8 +66,12 @@ class NativeSession {
   virtual void clear(const ssm_tensor& tensor) = 0;
   // `bytes` of device memory holding NaN bits, for a workspace.
   virtual void* scratch(uint64_t bytes) = 0;
-  // Waits for the GPU; dense values in the order of the tensor's sizes. complex64 gives pairs.
-  virtual std::vector<double> download(const ssm_tensor& tensor) = 0;
+  // Waits for the GPU; the tensor as it lies in memory.
+  virtual std::vector<unsigned char> download_bytes(const ssm_tensor& tensor) = 0;
+  // Dense values in the order of the tensor's sizes. complex64 gives pairs.
+  std::vector<double> download(const ssm_tensor& tensor) {
+    return values_of(tensor, download_bytes(tensor));
+  }
   virtual void release_tensors() = 0;
 
   [[nodiscard]] virtual ssm_queue queue() const = 0;

@@ -1,34 +1,18 @@
 // The native check of the selective scan, forward and backward, each type. What the backward pass
 // is given from the forward one comes from the reference, so that a wrong forward kernel does not
 // show as a wrong backward one.
-#include "fmt/format.h"
+#include <memory>
+
 #include "verify/native_check.h"
 #include "verify/native_scan_inputs.h"
 
 namespace ssmend {
 namespace {
 
-// One output, compared relative to each element by `relative` and to the largest by float32's sums.
-struct Output {
-  const char* part;
-  ssm_tensor tensor;
-  std::vector<double> expected;
-  std::vector<int64_t> sizes;
-  double relative;
-};
-
-template <typename Call>
-void run_and_compare(NativeSession& session, NativeComparison& comparison,
-                     const std::vector<Output>& outputs, Call call) {
-  for (int run = 1; run <= kNativeRuns && comparison.right_so_far(); ++run) {
-    comparison.begin_run(run);
-    for (const Output& output : outputs) session.poison(output.tensor);
-    call();
-    for (const Output& output : outputs) {
-      comparison.compare(output.part, session.download(output.tensor), output.expected,
-                         output.sizes, output.relative, sums_limit(output.expected));
-    }
-  }
+NativeOutput output(const char* part, const ssm_tensor& tensor, std::vector<double> expected,
+                    std::vector<int64_t> sizes, double relative) {
+  const double sums = sums_limit(expected);
+  return {part, tensor, std::move(expected), std::move(sizes), relative, sums};
 }
 
 // The least that must be moved: `tensors` of (batch, dim, length), and the factors.
@@ -41,10 +25,26 @@ double bytes_of(const ScanCase& shape, int dtype, int tensors) {
           factors * static_cast<double>(shape.groups * shape.states));
 }
 
+// A case's inputs and what is right for them: half of the check's time, so that both directions
+// share one.
+struct Prepared {
+  unsigned seed;
+  int dtype;
+  std::mt19937 generator;
+  ssm::ReferenceScan scan;
+  ssm::ReferenceOutput output;
+  Prepared(const ScanCase& shape, int type)
+      : seed(shape.seed),
+        dtype(type),
+        generator(shape.seed),
+        scan(make_scan(shape, type, &generator)),
+        output(ssm::reference_scan(scan)) {}
+};
+
 void check_forward(NativeSession& session, NativeComparison& comparison, const ScanCase& shape,
-                   int dtype) {
-  std::mt19937 generator(shape.seed);
-  const ssm::ReferenceScan scan = make_scan(shape, dtype, &generator);
+                   int dtype, const Prepared& prepared) {
+  const ssm::ReferenceScan& scan = prepared.scan;
+  const ssm::ReferenceOutput& expected = prepared.output;
   const std::vector<int64_t> rows = {shape.batch, shape.dim, shape.length};
   const int out_dtype = shape.wide ? SSM_FLOAT32 : dtype;
   ssm_scan_forward_args args = {};
@@ -62,25 +62,24 @@ void check_forward(NativeSession& session, NativeComparison& comparison, const S
   if (!session.error().empty()) return;
   session.check(workspace(&args, &args.workspace_bytes));
   if (args.workspace_bytes > 0) args.workspace = session.scratch(args.workspace_bytes);
-  const ssm::ReferenceOutput expected = ssm::reference_scan(scan);
   const double relative = relative_limit(out_dtype);
-  std::vector<Output> outputs = {
-      {"out", args.out, expected.out, rows, relative},
-      {"x", args.x, flat(saved_states(scan, expected), shape.complex), saved, kSums}};
-  if (shape.gate) outputs.push_back({"out_z", args.out_z, expected.out_z, rows, relative});
+  std::vector<NativeOutput> outputs = {
+      output("out", args.out, expected.out, rows, relative),
+      output("x", args.x, flat(saved_states(scan, expected), shape.complex), saved, kSums)};
+  if (shape.gate) outputs.push_back(output("out_z", args.out_z, expected.out_z, rows, relative));
   run_and_compare(session, comparison, outputs, [&] { session.check(forward(&args)); });
   comparison.set_work(session.seconds_of([&] { session.check(forward(&args)); }),
                       bytes_of(shape, dtype, shape.gate ? 5 : 3));
 }
 
 void check_backward(NativeSession& session, NativeComparison& comparison, const ScanCase& shape,
-                    int dtype) {
-  std::mt19937 generator(shape.seed);
-  const ssm::ReferenceScan scan = make_scan(shape, dtype, &generator);
+                    int dtype, const Prepared& prepared) {
+  std::mt19937 generator = prepared.generator;
+  const ssm::ReferenceScan& scan = prepared.scan;
+  const ssm::ReferenceOutput& forward = prepared.output;
   const int dout_dtype = shape.wide ? SSM_FLOAT32 : dtype;
   const std::vector<double> dout =
       random_values(&generator, shape.batch * shape.dim * shape.length, dout_dtype);
-  const ssm::ReferenceOutput forward = ssm::reference_scan(scan);
   const ssm::ReferenceGradients expected = ssm::reference_scan_gradients(scan, forward, dout);
   const std::vector<int64_t> rows = {shape.batch, shape.dim, shape.length};
   const int wide = shape.complex ? SSM_COMPLEX64 : SSM_FLOAT32;
@@ -113,17 +112,19 @@ void check_backward(NativeSession& session, NativeComparison& comparison, const 
 
   const double typed = relative_limit(dtype);
   const int64_t parts = shape.complex ? 2 : 1;
-  std::vector<Output> outputs = {
-      {"du", args.du, expected.du, rows, typed},
-      {"ddelta", args.ddelta, expected.ddelta, rows, typed},
-      {"dA", args.dA, flat(expected.dA, shape.complex), {shape.dim, shape.states * parts}, kSums},
-      {"dB", args.dB, flat(expected.dB, shape.complex), B.compared, relative_limit(B.dtype)},
-      {"dC", args.dC, flat(expected.dC, shape.complex), C.compared, relative_limit(C.dtype)}};
+  std::vector<NativeOutput> outputs = {
+      output("du", args.du, expected.du, rows, typed),
+      output("ddelta", args.ddelta, expected.ddelta, rows, typed),
+      output("dA", args.dA, flat(expected.dA, shape.complex), {shape.dim, shape.states * parts},
+             kSums),
+      output("dB", args.dB, flat(expected.dB, shape.complex), B.compared, relative_limit(B.dtype)),
+      output("dC", args.dC, flat(expected.dC, shape.complex), C.compared, relative_limit(C.dtype))};
   if (shape.gate) {
-    outputs.push_back({"dD", args.dD, expected.dD, {shape.dim}, kSums});
-    outputs.push_back({"ddelta_bias", args.ddelta_bias, expected.ddelta_bias, {shape.dim}, kSums});
+    outputs.push_back(output("dD", args.dD, expected.dD, {shape.dim}, kSums));
+    outputs.push_back(
+        output("ddelta_bias", args.ddelta_bias, expected.ddelta_bias, {shape.dim}, kSums));
     // Twice: out comes rounded to the type, and so does the result.
-    outputs.push_back({"dz", args.dz, expected.dz, rows, 2 * typed});
+    outputs.push_back(output("dz", args.dz, expected.dz, rows, 2 * typed));
   }
   run_and_compare(session, comparison, outputs, [&] { session.check(backward(&args)); });
   comparison.set_work(session.seconds_of([&] { session.check(backward(&args)); }),
@@ -164,16 +165,24 @@ std::vector<NativeCase> scan_native_cases() {
   };
   unsigned seed = 20;
   for (ScanCase& shape : shapes) shape.seed = ++seed;
+  const auto last = std::make_shared<std::unique_ptr<Prepared>>();
   std::vector<NativeCase> cases;
   for (const int dtype : {SSM_FLOAT32, SSM_FLOAT16, SSM_BFLOAT16}) {
     for (const ScanCase& shape : shapes) {
+      const auto prepared = [last, shape, dtype]() -> const Prepared& {
+        if (!*last || (*last)->seed != shape.seed || (*last)->dtype != dtype) {
+          last->reset();
+          *last = std::make_unique<Prepared>(shape, dtype);
+        }
+        return **last;
+      };
       cases.push_back({"scan fwd", text_of(shape, dtype),
-                       [shape, dtype](NativeSession& session, NativeComparison& comparison) {
-                         check_forward(session, comparison, shape, dtype);
+                       [=](NativeSession& session, NativeComparison& comparison) {
+                         check_forward(session, comparison, shape, dtype, prepared());
                        }});
       cases.push_back({"scan bwd", text_of(shape, dtype),
-                       [shape, dtype](NativeSession& session, NativeComparison& comparison) {
-                         check_backward(session, comparison, shape, dtype);
+                       [=](NativeSession& session, NativeComparison& comparison) {
+                         check_backward(session, comparison, shape, dtype, prepared());
                        }});
     }
   }

@@ -27,13 +27,23 @@ uint16_t half_bits(float value) {
          static_cast<uint16_t>((static_cast<uint32_t>(exponent + 14) << 10) + mantissa - 1024);
 }
 
-double half_value(uint16_t bits) {
+double half_of(uint16_t bits) {
   const double sign = (bits & 0x8000) != 0 ? -1.0 : 1.0;
   const int exponent = bits >> 10 & 31;
   const int mantissa = bits & 1023;
   if (exponent == 31) return mantissa == 0 ? sign * INFINITY : NAN;
   if (exponent == 0) return sign * std::ldexp(mantissa, -24);
   return sign * std::ldexp(1024 + mantissa, exponent - 25);
+}
+
+// Every half's value: a conversion by arithmetic was a tenth of the check's time.
+double half_value(uint16_t bits) {
+  static const std::vector<double> table = [] {
+    std::vector<double> values;
+    for (int i = 0; i < 0x10000; ++i) values.push_back(half_of(static_cast<uint16_t>(i)));
+    return values;
+  }();
+  return table[bits];
 }
 
 uint16_t bfloat_bits(float value) {
