@@ -115,7 +115,7 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                      1};
     ASSERT_EQ(c.count, p.tiles);
     if (plan.sequential) {
-      const LanesPlan lanes = plan_lanes(shape, false);
+      const LanesPlan lanes = plan_lanes(shape, LanesKind::k16, false);
       emulate::run_grid(kFloat ? scan_lanes_states16_f32 : scan_lanes_states16_f16,
                         Uint3{lanes.grid_x, static_cast<unsigned>(s.batch), 1}, lanes.warps * 32,
                         shared_words, lanes.shared_bytes / 16, how.backwards, q.scan);

@@ -1,73 +1,11 @@
 // The forward scan kernels, run thread by thread on the CPU, against the reference.
-#include "scan_buffers.h"
-
-extern "C" {
-void scan_lanes16_f32(ssm::ScanParams);
-void scan_lanes16_f16(ssm::ScanParams);
-void scan_lanes16_bf16(ssm::ScanParams);
-void scan_steps_f32(ssm::ScanParams);
-void scan_steps_f16(ssm::ScanParams);
-void scan_steps_bf16(ssm::ScanParams);
-void scan_rows4_f32(ssm::ScanParams);
-void scan_rows4_f16(ssm::ScanParams);
-void scan_rows4_bf16(ssm::ScanParams);
-void scan_rows8_f32(ssm::ScanParams);
-void scan_rows8_f16(ssm::ScanParams);
-void scan_rows8_bf16(ssm::ScanParams);
-void scan_rows16_f32(ssm::ScanParams);
-void scan_rows16_f16(ssm::ScanParams);
-void scan_rows16_bf16(ssm::ScanParams);
-void scan_ends4_f32(ssm::ScanEndsParams);
-void scan_ends4_f16(ssm::ScanEndsParams);
-void scan_ends4_bf16(ssm::ScanEndsParams);
-void scan_ends8_f32(ssm::ScanEndsParams);
-void scan_ends8_f16(ssm::ScanEndsParams);
-void scan_ends8_bf16(ssm::ScanEndsParams);
-void scan_ends16_f32(ssm::ScanEndsParams);
-void scan_ends16_f16(ssm::ScanEndsParams);
-void scan_ends16_bf16(ssm::ScanEndsParams);
-void scan_carry(ssm::ScanEndsParams);
-void scan_split_f32(ssm::ScanParams);
-void scan_split_f16(ssm::ScanParams);
-void scan_split_bf16(ssm::ScanParams);
-void scan_single_f32(ssm::ScanParams);
-void scan_single_f16(ssm::ScanParams);
-void scan_single_bf16(ssm::ScanParams);
-}
+#include "scan_forward_kernels.h"
 
 namespace ssm {
 
 float4 shared_words[kSharedWords];
 
 namespace {
-
-using Kernel = void (*)(ScanParams);
-
-template <typename T>
-Kernel pick(ScanKernel kernel, int states) {
-  constexpr int type = std::is_same_v<T, float> ? 0 : std::is_same_v<T, F16> ? 1 : 2;
-  const Kernel rows[3][3] = {{scan_rows4_f32, scan_rows4_f16, scan_rows4_bf16},
-                             {scan_rows8_f32, scan_rows8_f16, scan_rows8_bf16},
-                             {scan_rows16_f32, scan_rows16_f16, scan_rows16_bf16}};
-  const Kernel lanes[] = {scan_lanes16_f32, scan_lanes16_f16, scan_lanes16_bf16};
-  const Kernel steps[] = {scan_steps_f32, scan_steps_f16, scan_steps_bf16};
-  const Kernel split[] = {scan_split_f32, scan_split_f16, scan_split_bf16};
-  const Kernel single[] = {scan_single_f32, scan_single_f16, scan_single_bf16};
-  return (kernel == ScanKernel::kLanes   ? lanes
-          : kernel == ScanKernel::kSteps ? steps
-          : kernel == ScanKernel::kRows  ? rows[pass_index(states)]
-          : kernel == ScanKernel::kSplit ? split
-                                         : single)[type];
-}
-
-template <typename T>
-void (*pick_ends(int states))(ScanEndsParams) {
-  constexpr int type = std::is_same_v<T, float> ? 0 : std::is_same_v<T, F16> ? 1 : 2;
-  void (*const ends[3][3])(ScanEndsParams) = {{scan_ends4_f32, scan_ends4_f16, scan_ends4_bf16},
-                                              {scan_ends8_f32, scan_ends8_f16, scan_ends8_bf16},
-                                              {scan_ends16_f32, scan_ends16_f16, scan_ends16_bf16}};
-  return ends[pass_index(states)][type];
-}
 
 // multiprocessors steers the plan: 0 asks for rows, many for time_warps.
 template <typename T>
@@ -98,16 +36,24 @@ void check_forward(const ScanOptions& options, ScanKernel expected, int multipro
                         cut.count,     cut.run, cut.runs,       cut.carried};
     const EndsPlan ends = plan_ends(shape, cut, false);
     const ScanEndsParams q{buffers.p, {}, ends.segments};
-    emulate::run_grid(pick_ends<T>(shape.states),
-                      Uint3{ends.grid_x, static_cast<unsigned>(s.batch),
-                            static_cast<unsigned>(ends.passes * cut.runs)},
-                      128, shared_words, ends.shared_bytes / 16, backwards, q);
+    if (lanes_can(shape)) {
+      const LanesPlan lanes = plan_lanes(shape, LanesKind::k16, false);
+      emulate::run_grid(
+          pick_lanes_ends<T>(),
+          Uint3{lanes.grid_x, static_cast<unsigned>(s.batch), static_cast<unsigned>(cut.count)},
+          lanes.warps * 32, shared_words, lanes.shared_bytes / 16, backwards, buffers.p);
+    } else {
+      emulate::run_grid(pick_ends<T>(shape.states),
+                        Uint3{ends.grid_x, static_cast<unsigned>(s.batch),
+                              static_cast<unsigned>(ends.passes * cut.runs)},
+                        128, shared_words, ends.shared_bytes / 16, backwards, q);
+    }
     if (cut.carried)
       emulate::run_grid(scan_carry, Uint3{ends.carry_grid, 1, 1}, 256, shared_words,
                         ends.carry_shared_bytes / 16, backwards, q);
   }
   const Uint3 grid{plan.grid_x, static_cast<unsigned>(s.batch), static_cast<unsigned>(cut.count)};
-  emulate::run_grid(pick<T>(plan.kernel, shape.states), grid, plan.warps * 32, shared_words,
+  emulate::run_grid(pick<T>(plan, shape.states), grid, plan.warps * 32, shared_words,
                     plan.shared_bytes / 16, backwards, buffers.p);
   const double tolerance = output_tolerance<T>();
   expect_rows("out", buffers.out, wanted.out, s.length, tolerance);
@@ -213,6 +159,42 @@ TEST(scan_forward_kernels, lanes) {
   options.length = 64;
   options.softplus = options.bias = options.skip = options.gate = false;
   check_forward<float>(options, ScanKernel::kLanes, 0, 1, 64);
+}
+
+TEST(scan_forward_kernels, lanes_of_every_kind) {
+  for (long states : {5L, 8L, 29L, 32L, 61L, 64L, 125L, 128L}) {
+    ScanOptions options = base();
+    options.states = states;
+    options.dim = 42;
+    options.groups = 2;
+    options.length = 64;
+    const bool whole = states % 8 == 0;
+    if (whole) {
+      check_forward<float>(options, ScanKernel::kLanes, 0, 1, 64);
+      check_forward<F16>(options, ScanKernel::kLanes, 0, 1, 72, true);
+    } else {
+      check_forward<BF16>(options, ScanKernel::kLanes, 0, 1, 64);
+    }
+  }
+  ScanOptions options = base();
+  options.batch = 1;
+  options.dim = 8;
+  options.length = 2112;  // across the chunks that x keeps
+  options.states = 65;
+  check_forward<F16>(options, ScanKernel::kLanes, 0, 1, 2112);
+}
+
+// As many lanes as states, where that many warps fill what few channels do not.
+TEST(scan_forward_kernels, lanes_of_one_state_each) {
+  for (long states : {9L, 16L}) {
+    ScanOptions options = base();
+    options.states = states;
+    options.dim = 48;
+    options.groups = 2;
+    options.length = 64;
+    check_forward<float>(options, ScanKernel::kLanes, 4, 1, 64, states == 9);
+    check_forward<BF16>(options, ScanKernel::kLanes, 4, 1, 72, true);
+  }
 }
 
 TEST(scan_forward_kernels, lanes_in_chunks) {

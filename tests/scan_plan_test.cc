@@ -48,6 +48,27 @@ TEST(scan_plan, whole_tiles_in_aligned_rows) {
   EXPECT_EQ(plan_forward(s).kernel, ScanKernel::kLanes);
 }
 
+TEST(scan_plan, lanes_by_states_and_channels) {
+  const auto plan_of = [](int64_t batch, int64_t dim, int states) {
+    ScanShape s = shape(batch, dim, 4096, states, kH100);
+    s.aligned = true;
+    return plan_forward(s);
+  };
+  EXPECT_EQ(plan_of(8, 2048, 5).lanes, LanesKind::k8);
+  EXPECT_EQ(plan_of(8, 2048, 9).lanes, LanesKind::k16);
+  EXPECT_EQ(plan_of(8, 2048, 17).lanes, LanesKind::k32);
+  EXPECT_EQ(plan_of(2, 2048, 64).lanes, LanesKind::k64);
+  EXPECT_EQ(plan_of(2, 2048, 64).chunks.count, 1);  // 2 channels a warp: they fill the GPU
+  EXPECT_EQ(plan_of(2, 2048, 65).lanes, LanesKind::k128);
+  EXPECT_EQ(plan_of(2, 2048, 129).kernel, ScanKernel::kSplit);
+  EXPECT_EQ(plan_of(8, 2048, 4).kernel, ScanKernel::kRows);
+  // A lane for every state where that many warps fill the GPU; else chunks.
+  EXPECT_EQ(plan_of(2, 1536, 16).lanes, LanesKind::k16Wide);
+  EXPECT_EQ(plan_of(2, 1536, 16).chunks.count, 1);
+  EXPECT_EQ(plan_of(1, 2048, 16).lanes, LanesKind::k16);
+  EXPECT_GT(plan_of(1, 2048, 16).chunks.count, 1);
+}
+
 TEST(scan_plan, few_channels_are_cut_into_chunks) {
   const ScanPlan one_batch = plan_forward(shape(1, 2048, 8192, 16, kH100));
   EXPECT_EQ(one_batch.kernel, ScanKernel::kRows);
@@ -96,7 +117,10 @@ TEST(scan_plan, every_channel_has_a_warp_and_every_block_fits) {
     for (int64_t dim : {1, 7, 96, 2048}) {
       for (int64_t batch : {1, 16}) {
         for (int states : {2, 5, 16, 17, 64, 128, 256}) {
-          const ScanShape s = shape(batch, dim, 700, states, multiprocessors);
+          ScanShape s = shape(batch, dim, 704, states, multiprocessors);
+          s.aligned = true;
+          EXPECT_LE(plan_forward(s).shared_bytes, kSmallestShared) << dim << " " << states;
+          s.aligned = false;
           const ScanPlan plan = plan_forward(s);
           const int64_t channels = plan.kernel == ScanKernel::kRows ? 8 : 1;
           EXPECT_GE(plan.grid_x * (plan.warps / plan.time_warps) * channels, dim);

@@ -124,8 +124,10 @@ __device__ __forceinline__ void store_typed(T* row, const float (&value)[kCount]
     Steps<T, kCount> steps;
     constexpr int kBytes = kCount * static_cast<int>(sizeof(T));
     using Type = typename Word<(kBytes < 16 ? kBytes : 16)>::Type;
+    constexpr int kPerWord = Packed<T>::kPerWord;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) steps.set(i, from_float<T>(value[i]));
+    for (int i = 0; i < kCount; i += kPerWord)
+      steps.word[i / kPerWord] = Packed<T>::pack(value + i);
 #pragma unroll
     for (int i = 0; i < (kBytes + 15) / 16; ++i) {
       reinterpret_cast<Type*>(row)[i] = reinterpret_cast<Type*>(steps.word)[i];

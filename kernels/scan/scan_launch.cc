@@ -18,9 +18,28 @@ Kernel rows_kernels[3][3] = {{{"scan_rows", "scan_rows4_f32"},
                              {{"scan_rows", "scan_rows16_f32"},
                               {"scan_rows", "scan_rows16_f16"},
                               {"scan_rows", "scan_rows16_bf16"}}};
-Kernel lanes_kernels[3] = {{"scan_lanes", "scan_lanes16_f32"},
-                           {"scan_lanes", "scan_lanes16_f16"},
-                           {"scan_lanes", "scan_lanes16_bf16"}};
+// By LanesKind, then by type.
+Kernel lanes_kernels[6][3] = {{{"scan_lanes", "scan_lanes8_f32"},
+                               {"scan_lanes", "scan_lanes8_f16"},
+                               {"scan_lanes", "scan_lanes8_bf16"}},
+                              {{"scan_lanes", "scan_lanes16_f32"},
+                               {"scan_lanes", "scan_lanes16_f16"},
+                               {"scan_lanes", "scan_lanes16_bf16"}},
+                              {{"scan_lanes", "scan_lanes16_wide_f32"},
+                               {"scan_lanes", "scan_lanes16_wide_f16"},
+                               {"scan_lanes", "scan_lanes16_wide_bf16"}},
+                              {{"scan_lanes", "scan_lanes32_f32"},
+                               {"scan_lanes", "scan_lanes32_f16"},
+                               {"scan_lanes", "scan_lanes32_bf16"}},
+                              {{"scan_lanes", "scan_lanes64_f32"},
+                               {"scan_lanes", "scan_lanes64_f16"},
+                               {"scan_lanes", "scan_lanes64_bf16"}},
+                              {{"scan_lanes", "scan_lanes128_f32"},
+                               {"scan_lanes", "scan_lanes128_f16"},
+                               {"scan_lanes", "scan_lanes128_bf16"}}};
+Kernel lanes_ends_kernels[3] = {{"scan_lanes", "scan_lanes_ends16_f32"},
+                                {"scan_lanes", "scan_lanes_ends16_f16"},
+                                {"scan_lanes", "scan_lanes_ends16_bf16"}};
 Kernel lanes_states_kernels[3] = {{"scan_lanes", "scan_lanes_states16_f32"},
                                   {"scan_lanes", "scan_lanes_states16_f16"},
                                   {"scan_lanes", "scan_lanes_states16_bf16"}};
@@ -310,10 +329,18 @@ ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dt
   const bool adjoint = params.scan.chunks.adjoints != nullptr;
   const EndsPlan plan = plan_ends(shape, chunks, adjoint);
   params.segments = plan.segments;
-  const unsigned blocks_z = static_cast<unsigned>(plan.passes * chunks.runs);
-  SSM_TRY(launch(ends_kernels[adjoint][pass_index(shape.states)][dtype], queue,
-                 Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), blocks_z}, Dim3{128, 1, 1},
-                 plan.shared_bytes, params));
+  if (!adjoint && lanes_can(shape)) {
+    const LanesPlan lanes = plan_lanes(shape, LanesKind::k16, false);
+    SSM_TRY(launch(
+        lanes_ends_kernels[dtype], queue,
+        Dim3{lanes.grid_x, static_cast<unsigned>(shape.batch), static_cast<unsigned>(chunks.count)},
+        Dim3{static_cast<unsigned>(lanes.warps) * 32, 1, 1}, lanes.shared_bytes, params.scan));
+  } else {
+    const unsigned blocks_z = static_cast<unsigned>(plan.passes * chunks.runs);
+    SSM_TRY(launch(ends_kernels[adjoint][pass_index(shape.states)][dtype], queue,
+                   Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), blocks_z}, Dim3{128, 1, 1},
+                   plan.shared_bytes, params));
+  }
   if (!params.scan.chunks.carried) return SSM_OK;
   return launch(carry_kernel, queue, Dim3{plan.carry_grid, 1, 1}, Dim3{256, 1, 1},
                 plan.carry_shared_bytes, params);
@@ -321,7 +348,7 @@ ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dt
 
 ssm_status launch_lanes_states(const ScanShape& shape, int dtype, const ssm_queue& queue,
                                const ScanParams& params) {
-  const LanesPlan plan = plan_lanes(shape, false);
+  const LanesPlan plan = plan_lanes(shape, LanesKind::k16, false);
   return launch(lanes_states_kernels[dtype], queue,
                 Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), 1},
                 Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params);
@@ -338,7 +365,7 @@ ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
   params.time_warps = plan.time_warps;
   params.channels_per_warp = plan.channels_per_warp;
   if (plan.kernel == ScanKernel::kSingle) params.rows_aligned = single_aligned(params, dtype);
-  Kernel* kernels = plan.kernel == ScanKernel::kLanes    ? lanes_kernels
+  Kernel* kernels = plan.kernel == ScanKernel::kLanes ? lanes_kernels[static_cast<int>(plan.lanes)]
                     : plan.kernel == ScanKernel::kSteps  ? steps_kernels
                     : plan.kernel == ScanKernel::kRows   ? rows_kernels[pass_index(params.states)]
                     : plan.kernel == ScanKernel::kSingle ? single_kernels

@@ -15,9 +15,16 @@ constexpr int kShortChunked = 256;
 constexpr int kMostEnds = 40;    // that a block goes over by itself
 constexpr int kChunkSetup = 32;  // what a chunk costs beside its steps, in steps
 constexpr int kUncutTenths = 6;  // of a chunked scan's time, what one without its first walk takes
-constexpr int kLanesLeastStates = 9;  // fewer are better two to a lane, as in scan_rows.cu
-constexpr int kLanesMostStates = 16;
-constexpr int kLanesWarps = 4;
+// scan_lanes.cu, in the order of LanesKind.
+struct LanesLayout {
+  int state_lanes, lane_states, lane_channels, tile, warps, buffers;
+};
+constexpr LanesLayout kLanesLayouts[] = {{4, 2, 1, 32, 4, 2},  {4, 4, 1, 32, 4, 2},
+                                         {16, 1, 1, 32, 4, 2}, {8, 4, 1, 32, 4, 2},
+                                         {16, 4, 1, 32, 8, 1}, {32, 4, 2, 16, 8, 1}};
+constexpr int kLanesLeastStates = 5;
+constexpr int kLanesMostStates = 128;
+constexpr int kWideWarpsHalves = 5;    // a scheduler, of LanesKind::k16Wide: from there on not cut
 constexpr int kStepsOwn = 8;           // steps of a thread in scan_steps.cu
 constexpr int kStepsWarps = 8;         // at most
 constexpr int kStepsPerProcessor = 8;  // channels a multiprocessor, beyond which others are faster
@@ -91,6 +98,19 @@ bool whole(const ScanShape& shape, int64_t steps) {
          shape.length % steps == 0;
 }
 
+int lanes_channels(const LanesLayout& layout) {
+  return kLanes / layout.state_lanes * layout.lane_channels;
+}
+
+// The kernel of scan_lanes.cu with the fewest states that holds them all.
+LanesKind lanes_kind(int states) {
+  return states <= 8    ? LanesKind::k8
+         : states <= 16 ? LanesKind::k16
+         : states <= 32 ? LanesKind::k32
+         : states <= 64 ? LanesKind::k64
+                        : LanesKind::k128;
+}
+
 // Warps of a block of scan_steps.cu, or 0: too many channels, or tiles would not be whole.
 int steps_warps(const ScanShape& shape) {
   if (shape.batch * shape.dim > int64_t{kStepsPerProcessor} * shape.multiprocessors) return 0;
@@ -147,19 +167,23 @@ ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
 }  // namespace
 
 bool lanes_can(const ScanShape& shape) {
-  return whole(shape, kTileSteps) && shape.states >= kLanesLeastStates &&
-         shape.states <= kLanesMostStates && shape.dim / shape.groups >= kRowsChannels;
+  return whole(shape, kTileSteps) && lanes_kind(shape.states) == LanesKind::k16 &&
+         shape.dim / shape.groups >= kRowsChannels;
 }
 
-LanesPlan plan_lanes(const ScanShape& shape, bool outputs) {
+LanesPlan plan_lanes(const ScanShape& shape, LanesKind kind, bool outputs) {
+  const LanesLayout& layout = kLanesLayouts[static_cast<int>(kind)];
+  const int pitch = layout.tile + 4;
+  const int apart = kLanes / layout.state_lanes;
+  const int area = lanes_channels(layout) * pitch + (apart >= 8 ? 16 : 0);
+  const int areas = outputs ? 2 + layout.state_lanes : 2;
+  const int factor_rows = (outputs ? 2 : 1) * layout.state_lanes * layout.lane_states;
   LanesPlan plan;
-  const int areas = outputs ? 7 : 2;
-  plan.warps = kLanesWarps;
+  plan.warps = layout.warps;
   plan.grid_x = static_cast<unsigned>(
-      shape.groups * divide_up(shape.dim / shape.groups, kRowsChannels * plan.warps));
+      shape.groups * divide_up(shape.dim / shape.groups, lanes_channels(layout) * plan.warps));
   plan.shared_bytes =
-      4u * static_cast<unsigned>((outputs ? 4 : 2) * kTileSteps * kLanesMostStates +
-                                 plan.warps * kRowsChannels * (areas * (kTileSteps + 4) + 2));
+      4u * static_cast<unsigned>(layout.buffers * factor_rows * pitch + plan.warps * areas * area);
   return plan;
 }
 
@@ -185,7 +209,6 @@ ScanPlan plan_forward(const ScanShape& shape) {
   const int64_t group_channels = shape.dim / shape.groups;
   const int64_t group_warps = divide_up(group_channels, kRowsChannels);
   const int64_t schedulers = static_cast<int64_t>(shape.multiprocessors) * kSchedulers;
-  const int64_t warps = shape.batch * shape.groups * group_warps;
   if (const int steps = steps_warps(shape)) {
     ScanPlan plan;
     plan.kernel = ScanKernel::kSteps;
@@ -206,15 +229,33 @@ ScanPlan plan_forward(const ScanShape& shape) {
                                                                                : 1;
   plan.grid_x = static_cast<unsigned>(shape.groups * divide_up(group_warps, plan.warps));
   plan.shared_bytes = rows_shared(plan.warps, shape.states);
-  if (lanes_can(shape)) {
-    const LanesPlan lanes = plan_lanes(shape, true);
+  int64_t warp_channels = kRowsChannels;
+  const auto take_lanes = [&](LanesKind kind) {
+    const LanesPlan lanes = plan_lanes(shape, kind, true);
+    warp_channels = lanes_channels(kLanesLayouts[static_cast<int>(kind)]);
     plan.kernel = ScanKernel::kLanes;
+    plan.lanes = kind;
     plan.warps = lanes.warps;
     plan.grid_x = lanes.grid_x;
     plan.shared_bytes = lanes.shared_bytes;
+  };
+  const auto warps_of = [&](int64_t channels) {
+    return shape.batch * shape.groups * divide_up(group_channels, channels);
+  };
+  if (whole(shape, kTileSteps) && shape.states >= kLanesLeastStates &&
+      shape.states <= kLanesMostStates) {
+    take_lanes(lanes_kind(shape.states));
   }
   ChunkPlan& chunks = plan.chunks;
+  const int64_t warps = warps_of(warp_channels);
   if (warps >= kRowsPerScheduler * schedulers) return plan;
+  if (plan.kernel == ScanKernel::kLanes && plan.lanes == LanesKind::k16) {
+    const LanesLayout& wide = kLanesLayouts[static_cast<int>(LanesKind::k16Wide)];
+    if (2 * warps_of(lanes_channels(wide)) >= kWideWarpsHalves * schedulers) {
+      take_lanes(LanesKind::k16Wide);
+      return plan;
+    }
+  }
   // Measured: three walks in a row are not worth their starts.
   if (shape.length <= kShortChunked && warps < schedulers) return plan_states(shape, false);
   // Rounds of blocks times the steps of each: the chunk length with the least. Beyond one state in

@@ -1,8 +1,8 @@
 // Which kernel serves a selective scan, and with what grid: pure functions of shape and GPU.
 //
 // Where every row can be read 16 bytes at a time and the length is a number of whole tiles, steps
-// (scan_steps.cu) takes few channels, and lanes (scan_lanes.cu) 9 to 16 states of many, as rows
-// does for all others.
+// (scan_steps.cu) takes few channels, and lanes (scan_lanes.cu) many with 5 to 128 states, as rows
+// does where rows or lengths are not such.
 //
 // Rows (scan_rows.cu) does the least work per step but needs about two warps of 8 channels for
 // every scheduler of the GPU; below that its warps wait for their own results. Fewer channels are
@@ -44,10 +44,14 @@ struct ChunkPlan {
   bool carried = true;    // through scan_carry; else each block goes over the ends before its chunk
 };
 
+// The kernels of scan_lanes.cu: the most states each takes. Wide: as many lanes as states.
+enum class LanesKind { k8, k16, k16Wide, k32, k64, k128 };
+
 struct ScanPlan {
   ScanKernel kernel = ScanKernel::kSplit;
-  int warps = 0;       // of a block
-  int time_warps = 1;  // of them, how many share one channel's steps
+  LanesKind lanes = LanesKind::k16;  // kLanes only
+  int warps = 0;                     // of a block
+  int time_warps = 1;                // of them, how many share one channel's steps
   int channels_per_warp = 1;
   unsigned grid_x = 0;
   unsigned shared_bytes = 0;
@@ -58,7 +62,8 @@ struct ScanPlan {
 // Kernels of 8 channels a warp take up to 4 states, up to 8, or 16 at a time: 0, 1 or 2.
 int pass_index(int states);
 
-// What scan_lanes.cu takes: 9 to 16 states, whole tiles, aligned rows.
+// 9 to 16 states, whole tiles, aligned rows: what scan_lanes.cu has all its kernels for. The others
+// take what plan_forward gives them.
 bool lanes_can(const ScanShape& shape);
 
 ScanPlan plan_forward(const ScanShape& shape);
@@ -80,12 +85,12 @@ struct ScanBackwardPlan {
   bool sequential = false;    // kTiles: a block takes the whole length, from its end; scan_lanes.cu
 };                            // leaves the states before the tiles
 
-// Of scan_lanes.cu where it leaves the state before every tile.
+// Of scan_lanes.cu; without outputs where it leaves states.
 struct LanesPlan {
   int warps = 4;
   unsigned grid_x = 0, shared_bytes = 0;
 };
-LanesPlan plan_lanes(const ScanShape& shape, bool outputs);
+LanesPlan plan_lanes(const ScanShape& shape, LanesKind kind, bool outputs);
 
 // Of scan_ends.cu's first kernel, for either direction, and of how many threads share a channel's
 // chunks in its second.

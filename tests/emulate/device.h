@@ -229,6 +229,19 @@ inline F16 from_float<F16>(float value) {  // finite values of the tests' size o
   return F16{static_cast<uint16>(sign | (((exponent + 14) << 10) + mantissa - 1024))};
 }
 
+template <typename T>
+struct Packed {
+  static constexpr int kPerWord = 2;
+  static uint32 pack(const float* in) {
+    return from_float<T>(in[0]).bits | static_cast<uint32>(from_float<T>(in[1]).bits) << 16;
+  }
+};
+template <>
+struct Packed<float> {
+  static constexpr int kPerWord = 1;
+  static uint32 pack(const float* in) { return __float_as_uint(in[0]); }
+};
+
 inline float exp2_approx(float x) { return std::exp2(x); }
 inline float reciprocal_approx(float x) { return 1.0f / x; }
 inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }

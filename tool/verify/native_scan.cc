@@ -162,6 +162,13 @@ std::vector<NativeCase> scan_native_cases() {
       {.batch = 1, .dim = 16, .states = 4, .length = 2689},
       {.batch = 1, .dim = 48, .states = 12, .length = 301},
       {.batch = 1, .dim = 16, .states = 1, .groups = 2, .length = 4352},
+      {.batch = 1, .dim = 48, .states = 12, .length = 288},
+      {.batch = 1, .dim = 16, .states = 7, .length = 288},
+      {.batch = 1, .dim = 16, .states = 24, .length = 288},
+      {.batch = 1, .dim = 16, .states = 48, .length = 288},
+      {.batch = 1, .dim = 8, .states = 72, .length = 288},
+      {.batch = 2, .dim = 96, .states = 16, .length = 32},
+      {.batch = 2, .dim = 1344, .states = 16, .length = 32},
   };
   unsigned seed = 20;
   for (ScanCase& shape : shapes) shape.seed = ++seed;
