@@ -8,6 +8,7 @@ set(SCAN_KERNEL_SOURCES
   ${SCAN_DIRECTORY}/scan_rows.cu ${SCAN_DIRECTORY}/scan_split.cu
   ${SCAN_DIRECTORY}/scan_single.cu ${SCAN_DIRECTORY}/scan_single_backward.cu
   ${SCAN_DIRECTORY}/scan_backward.cu ${SCAN_DIRECTORY}/scan_ends.cu
+  ${SCAN_DIRECTORY}/scan_both_ends.cu
   ${SCAN_DIRECTORY}/scan_gradient.cu ${SCAN_DIRECTORY}/scan_finish.cu)
 set(SCAN_COMPLEX_SOURCES
   ${SCAN_DIRECTORY}/scan_complex.cu ${SCAN_DIRECTORY}/scan_complex_backward.cu)

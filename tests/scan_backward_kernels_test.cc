@@ -101,6 +101,9 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   q.scan.tile_states = buffers.tile_states.data();
   q.scan.time_warps = plan.time_warps;
   q.scan.channels_per_warp = plan.channels_per_warp;
+  if (single) buffers.single_alignment();
+  if (tiled) buffers.gradient_alignment(pitch);
+  q.scan.rows_aligned = p.rows_aligned;
   std::vector<float> adjoints = poisoned(buffers.tile_states.size()),
                      dt_sums = poisoned(s.batch * s.dim * p.tiles);
   if (tiled) {
@@ -131,14 +134,11 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
       emulate::run_grid(ends_kernel,
                         Uint3{ends_plan.grid_x, static_cast<unsigned>(s.batch),
                               static_cast<unsigned>(ends_plan.passes * c.runs)},
-                        128, shared_words, ends_plan.shared_bytes / 16, how.backwards, ends);
+                        ends_plan.warps * 32, shared_words, ends_plan.shared_bytes / 16,
+                        how.backwards, ends);
       emulate::run_grid(scan_carry, Uint3{ends_plan.carry_grid, 1, 1}, 256, shared_words,
                         ends_plan.carry_shared_bytes / 16, how.backwards, ends);
     }
-  }
-  if (single) {
-    buffers.single_alignment();
-    q.scan.rows_aligned = p.rows_aligned;
   }
   using Kernel = void (*)(ScanBackwardParams);
   const Kernel tile_kernels[] = {kFloat ? scan_gradient4_f32 : scan_gradient4_f16,

@@ -175,6 +175,9 @@ struct ScanBuffers {
     p.rows_aligned = p.rows_aligned && p.B.aligned && p.C.aligned && p.length * sizeof(T) % 16 == 0;
   }
 
+  // As scan_gradient.cu takes it: four elements at a time.
+  void gradient_alignment(long pitch) { p.rows_aligned = pitch % 4 == 0 && p.length % 4 == 0; }
+
  private:
   static ScanFactor factor(const ReferenceScan& s, const ReferenceComplex& values, bool variable,
                            std::vector<T>& typed, std::vector<float>& fixed) {

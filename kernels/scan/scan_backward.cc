@@ -141,6 +141,17 @@ ssm_status plan_of(const ssm_scan_backward_args& args, const ScanSizes& sizes, S
   return SSM_OK;
 }
 
+// Whether four steps of any row, of B and C too, can be read and written at once.
+bool in_fours(const ssm_scan_backward_args& args, const ScanSizes& sizes) {
+  const ssm_scan_inputs& in = args.in;
+  bool aligned = sizes.length % 4 == 0;
+  for (const ssm_tensor* rows : {&in.u, &in.delta, &in.z, &in.B, &in.C, &args.out, &args.out_z,
+                                 &args.dout, &args.du, &args.ddelta, &args.dz}) {
+    aligned = aligned && rows_on(*rows, 4);
+  }
+  return aligned;
+}
+
 // The forward recurrence without its output; chunks side by side where x has their first states.
 ssm_status launch_states(const ssm_scan_backward_args& args, const ScanShape& shape,
                          const ScanSizes& sizes, const ScanParams& base) {
@@ -219,6 +230,7 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
                    plan.chunks.run,
                    plan.chunks.runs,
                    1};
+  if (tiled) params.rows_aligned = in_fours(args, sizes);
   params.out_is_float = args.dout.dtype == SSM_FLOAT32;
   if (single) {
     const bool saved = present(args.x) || !plan.needs_states;
@@ -238,6 +250,7 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   backward.scan.time_warps = plan.time_warps;
   backward.scan.channels_per_warp = plan.channels_per_warp;
   if (single) backward.scan.rows_aligned = single_aligned(backward.scan, dtype);
+  if (tiled) backward.scan.rows_aligned = params.rows_aligned;
   Kernel* kernels = tiled    ? tile_kernels[pass_index(shape.states)]
                     : single ? single_kernels
                              : split_kernels;

@@ -2,30 +2,29 @@
 // and leaves the state it ends with and the sum of its step sizes; scan_carry goes over a channel's
 // chunks and replaces each end by the state before its chunk.
 //
-// With the adjoint, the same for the backward direction. The adjoint g of the state leaves a chunk
-// on the left as  r = sum over t of (product of the decays up to t) * dy_t * C_t,  which a forward
-// walk adds up as well; scan_carry replaces it by the adjoint that enters on the right.
+// The same for the backward direction, with the adjoint, begins in scan_both_ends.cu; scan_carry
+// then replaces what each chunk adds to the adjoint by the adjoint that enters it on the right.
 #include "scan/scan_tile.cuh"
 
 namespace ssm {
 namespace tile {
 
-template <typename T, int kLaneStates, bool kAdjoint>
+template <typename T, int kLaneStates>
 __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
   const ScanParams& p = q.scan;
   const ScanChunks& chunks = p.chunks;
   constexpr int kPassStates = kStateLanes * kLaneStates;
   constexpr int kFactorFloats = kPassStates * kPitch;
-  constexpr int kRows = kAdjoint ? 3 : 2;
-  constexpr int kSlots = (kAdjoint ? 2 : 1) * kPassStates * (kSteps / 4);
+  constexpr int kRows = 2;
+  constexpr int kSlots = kPassStates * (kSteps / 4);
   constexpr int kThreads = kBlockWarps * kLanes;
   constexpr int kShares = (kSlots + kThreads - 1) / kThreads;
   const Place at(p);
-  // Shared: factors [parity][B, C][state][step]; per warp [dt, dt * u, dy][channel][step].
+  // Shared: factors [parity][B][state][step]; per warp [dt, dt * u][channel][step].
   float* factors = reinterpret_cast<float*>(shared_words);
-  float* rows = factors + 4 * kFactorFloats + at.warp * kRows * kAreaFloats;
+  float* rows = factors + 2 * kFactorFloats + at.warp * kRows * kAreaFloats;
   float* biases =
-      factors + 4 * kFactorFloats + kBlockWarps * kRows * kAreaFloats + at.warp * kWarpChannels;
+      factors + 2 * kFactorFloats + kBlockWarps * kRows * kAreaFloats + at.warp * kWarpChannels;
   if (at.lane < kWarpChannels) {
     biases[at.lane] = at.lane < at.count && p.delta_bias ? p.delta_bias[at.first + at.lane] : 0.0f;
   }
@@ -35,7 +34,7 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
   const int begin = static_cast<int>(blockIdx.z) % chunks.runs * run_steps;
   const int end = smaller(length, begin + run_steps);
 
-  float decay[kLaneStates], h[kLaneStates], passed[kLaneStates], r[kLaneStates];
+  float decay[kLaneStates], h[kLaneStates];
   int state[kLaneStates];
 #pragma unroll
   for (int s = 0; s < kLaneStates; ++s) {
@@ -43,37 +42,28 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
     decay[s] = at.has_channel && state[s] < p.states
                    ? p.A[at.channel * p.A_row_stride + state[s] * p.A_state_stride] * kLog2E
                    : 0.0f;
-    h[s] = r[s] = 0.0f;
-    passed[s] = 1.0f;
+    h[s] = 0.0f;
   }
   float dt_sum = 0.0f;
 
-  const bool gated = kAdjoint && p.z.data;
-  const bool wide = p.out_is_float;
-  LaneColumn<T> u, delta, z;
-  GradientColumn<T> dout;
+  LaneColumn<T> u, delta;
   Stager<T, kPassStates, kSteps> shares[kShares];
 #pragma unroll
   for (int i = 0; i < kShares; ++i) {
-    shares[i].place(p, at.batch, at.group, kAdjoint, static_cast<int>(threadIdx.x) + i * kThreads);
+    shares[i].place(p, at.batch, at.group, false, static_cast<int>(threadIdx.x) + i * kThreads);
   }
   const auto load = [&](int step) {
     const int t = smaller(step + at.lane, length - 1);
     u.load(p.u, at, t);
     delta.load(p.delta, at, t);
-    if (kAdjoint) dout.load(q.dout, wide, at, t);
-    if (gated) z.load(p.z, at, t);
 #pragma unroll
     for (int i = 0; i < kShares; ++i) shares[i].load(p, pass, step, length);
   };
-  // The next tile's loads are issued a tile ahead, except with the adjoint, which has no registers
-  // left for them.
-  if (!kAdjoint) load(begin);
+  load(begin);  // the next tile's loads are issued a tile ahead
   __syncwarp();
 
   int parity = 0;
   for (int step = begin; step < end; step += kSteps) {
-    if (kAdjoint) load(step);
     const bool inside = step + at.lane < end;
 #pragma unroll
     for (int c = 0; c < kWarpChannels; ++c) {
@@ -83,21 +73,13 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
       float* to = rows + c * kPitch + at.lane;
       to[0] = dt;
       to[kAreaFloats] = dt * u.at(c);
-      if (kAdjoint) {
-        float dy = dout.at(c, wide);
-        if (gated) {
-          const float gate = z.at(c);
-          dy *= gate * sigmoid(gate);
-        }
-        to[2 * kAreaFloats] = inside ? dy : 0.0f;
-      }
     }
-    float* staged = factors + parity * 2 * kFactorFloats;
+    float* staged = factors + parity * kFactorFloats;
 #pragma unroll
     for (int i = 0; i < kShares; ++i) shares[i].store(staged, kPitch);
     parity ^= 1;
     __syncthreads();
-    if (!kAdjoint) load(step + kSteps < end ? step + kSteps : step);
+    load(step + kSteps < end ? step + kSteps : step);
 
     const float* row = rows + at.c_lane * kPitch;
     const float* b_rows = staged + at.p_lane * kPitch;
@@ -105,8 +87,6 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
     for (int j = 0; j < kSteps; j += 4) {
       const float4 dt = *reinterpret_cast<const float4*>(row + j);
       const float4 du = *reinterpret_cast<const float4*>(row + kAreaFloats + j);
-      float4 dy;
-      if (kAdjoint) dy = *reinterpret_cast<const float4*>(row + 2 * kAreaFloats + j);
       dt_sum += (dt.x + dt.y) + (dt.z + dt.w);
 #pragma unroll
       for (int s = 0; s < kLaneStates; ++s) {
@@ -121,17 +101,6 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
         h[s] = fmaf(a.y, h[s], du.y * b.y);
         h[s] = fmaf(a.z, h[s], du.z * b.z);
         h[s] = fmaf(a.w, h[s], du.w * b.w);
-        if (kAdjoint) {
-          const float4 c = *reinterpret_cast<const float4*>(from + kFactorFloats);
-          passed[s] *= a.x;
-          r[s] = fmaf(passed[s], dy.x * c.x, r[s]);
-          passed[s] *= a.y;
-          r[s] = fmaf(passed[s], dy.y * c.y, r[s]);
-          passed[s] *= a.z;
-          r[s] = fmaf(passed[s], dy.z * c.z, r[s]);
-          passed[s] *= a.w;
-          r[s] = fmaf(passed[s], dy.w * c.w, r[s]);
-        }
       }
     }
 
@@ -142,10 +111,8 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
       for (int s = 0; s < kLaneStates; ++s) {
         if (at.has_channel && state[s] < p.states) {
           chunks.states[chunk * p.states + state[s]] = h[s];
-          if (kAdjoint) chunks.adjoints[chunk * p.states + state[s]] = r[s];
         }
-        h[s] = r[s] = 0.0f;
-        passed[s] = 1.0f;
+        h[s] = 0.0f;
       }
       if (at.has_channel && at.p_lane == 0 && pass == 0) chunks.dt_sums[chunk] = dt_sum;
       dt_sum = 0.0f;
@@ -156,16 +123,16 @@ __device__ __forceinline__ void scan_ends(const ScanEndsParams& q) {
 
 }  // namespace tile
 
-// 16 states of a channel side by side, and `segments` (1, 4 or 16) stretches of its chunks, which
-// meet in shared memory. A thread keeps its stretch in registers; where more than kTogether chunks
-// fall to it, it takes them in several rounds, which carry the state from the first to the last
-// and, afterwards, the adjoint from the last to the first.
+// The states of a channel side by side, 8 or 16, and `segments` (up to 16) stretches of its chunks,
+// which meet in shared memory. A thread keeps its stretch in registers; where more than kTogether
+// chunks fall to it, it takes them in several rounds, which carry the state from the first to the
+// last and, afterwards, the adjoint from the last to the first.
 struct Carry {
   static constexpr int kTogether = 16;
 
   const ScanEndsParams& q;
   const ScanParams& p;
-  int n_lane, place, segment, n;
+  int lanes, n_lane, place, segment, n;
   long long row, channel;
   bool has;
   float decay;
@@ -175,12 +142,14 @@ struct Carry {
   __device__ __forceinline__ explicit Carry(const ScanEndsParams& parameters)
       : q(parameters), p(parameters.scan) {
     sums = reinterpret_cast<float*>(shared_words);
-    ends = sums + 16;
+    ends = sums + 32;
     const int thread = static_cast<int>(threadIdx.x);
-    n_lane = thread % 16;
-    place = thread / 16;
+    lanes = p.states <= 8 ? 8 : 16;
+    n_lane = thread % lanes;
+    place = thread / lanes;
     segment = place % q.segments;
-    row = static_cast<long long>(blockIdx.x) * (16 / q.segments) + place / q.segments;
+    const int rows = static_cast<int>(blockDim.x) / (lanes * q.segments);
+    row = static_cast<long long>(blockIdx.x) * rows + place / q.segments;
     const bool exists = row < p.batch * p.dim;
     if (!exists) row = 0;
     channel = row % p.dim;
@@ -190,22 +159,26 @@ struct Carry {
 
   // This thread's chunks of the round that begins at `first`, in the order of the walk; missing
   // ones change nothing.
-  __device__ __forceinline__ void walk(float* values, int first, bool backwards, float& carried,
-                                       float& seen) {
+  template <bool kBackwards>
+  __device__ __forceinline__ void walk(float* values, int first, float& carried, float& seen) {
     const int count = smaller(p.chunks.count - first, q.segments * kTogether);
     const int per = (count + q.segments - 1) / q.segments;
     const int begin = segment * per;
     const int mine = has ? smaller(per, count - begin) : 0;  // may be negative
-    float end[kTogether], dt[kTogether];
+    const int chunk = first + begin + (kBackwards ? mine - 1 : 0);
+    const int step = kBackwards ? -p.states : p.states;
+    float* own_values = values + static_cast<long long>(chunk) * p.states;
+    const float* own_dts = dts + chunk;
+    float end[kTogether], dt[kTogether], a[kTogether];
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) {
-      const int chunk = first + begin + (backwards ? mine - 1 - i : i);
-      end[i] = i < mine ? values[static_cast<long long>(chunk) * p.states] : 0.0f;
-      dt[i] = i < mine ? dts[chunk] : 0.0f;
+      end[i] = i < mine ? own_values[i * step] : 0.0f;
+      dt[i] = i < mine ? own_dts[kBackwards ? -i : i] : 0.0f;
     }
-    float a[kTogether], value = carried;
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) a[i] = exp2_approx(decay * dt[i]);
+    float value = carried;
+    float own_seen = seen;
     if (q.segments > 1) {
       float sum = 0.0f, own = 0.0f;
 #pragma unroll
@@ -218,43 +191,46 @@ struct Carry {
       ends[static_cast<int>(threadIdx.x)] = own;
       __syncthreads();
       const int base = place - segment;
-      float all = carried, all_seen = seen;
       for (int k = 0; k < q.segments; ++k) {
-        const int other = base + (backwards ? q.segments - 1 - k : k);
+        const int other = base + (kBackwards ? q.segments - 1 - k : k);
         if (other == place) {
-          value = all;
-          seen = all_seen;
+          value = carried;
+          own_seen = seen;
         }
-        all = fmaf(exp2_approx(decay * sums[other]), all, ends[other * 16 + n_lane]);
-        all_seen += sums[other];
+        carried = fmaf(exp2_approx(decay * sums[other]), carried, ends[other * lanes + n_lane]);
+        seen += sums[other];
       }
-      carried = all;
-      store(values, first + begin, mine, backwards, value, seen, end, dt, a);
-      seen = all_seen;
-    } else {
-      store(values, first + begin, mine, backwards, value, seen, end, dt, a);
+    }
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      if (i < mine) own_values[i * step] = value;
+      value = fmaf(a[i], value, end[i]);
+      end[i] = value;
+    }
+    if (!kBackwards && p.x) save(first + begin, mine, own_seen, end, dt);
+    if (q.segments == 1) {
       carried = value;
+      seen = own_seen;
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) seen += dt[i];
     }
   }
 
-  __device__ __forceinline__ void store(float* values, int begin, int mine, bool backwards,
-                                        float& value, float& seen, const float (&end)[kTogether],
-                                        const float (&dt)[kTogether],
-                                        const float (&a)[kTogether]) const {
+  // Of the states after this thread's chunks those that x keeps.
+  __device__ __forceinline__ void save(int begin, int mine, float seen,
+                                       const float (&state)[kTogether],
+                                       const float (&dt)[kTogether]) const {
     // Chunks between two states in x; chunks of other lengths are planned only where x has one.
     const int per_saved = p.length > kScanChunk ? kScanChunk / p.chunks.steps : 0;
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) {
-      if (i >= mine) continue;
-      const int chunk = begin + (backwards ? mine - 1 - i : i);
-      values[static_cast<long long>(chunk) * p.states] = value;
-      value = fmaf(a[i], value, end[i]);
       seen += dt[i];
-      const bool last = chunk + 1 == p.chunks.count;
-      if (!backwards && p.x && (last || (per_saved > 0 && (chunk + 1) % per_saved == 0))) {
+      const int next = begin + i + 1;
+      const bool last = next == p.chunks.count;
+      if (i < mine && (last || (per_saved > 0 && next % per_saved == 0))) {
         *saved_state(p, row / p.dim, channel,
-                     last ? (static_cast<int>(p.length) - 1) / kScanChunk : chunk / per_saved, n) =
-            make_pair(exp2_approx(decay * seen), value);
+                     last ? (static_cast<int>(p.length) - 1) / kScanChunk : (next - 1) / per_saved,
+                     n) = make_pair(exp2_approx(decay * seen), state[i]);
       }
     }
   }
@@ -262,19 +238,19 @@ struct Carry {
   __device__ __forceinline__ void run() {
     const bool exists = has;
     const int round = q.segments * kTogether;
-    for (int n0 = 0; n0 < p.states; n0 += 16) {
+    for (int n0 = 0; n0 < p.states; n0 += lanes) {
       n = n0 + n_lane;
       has = exists && n < p.states;
       decay = has ? p.A[channel * p.A_row_stride + n * p.A_state_stride] * kLog2E : 0.0f;
       const long long at = row * p.chunks.count * p.states + (has ? n : 0);
       float carried = 0.0f, seen = 0.0f;
       for (int first = 0; first < p.chunks.count; first += round) {
-        walk(p.chunks.states + at, first, false, carried, seen);
+        walk<false>(p.chunks.states + at, first, carried, seen);
       }
       if (!p.chunks.adjoints) continue;
       carried = seen = 0.0f;
       for (int first = (p.chunks.count - 1) / round * round; first >= 0; first -= round) {
-        walk(p.chunks.adjoints + at, first, true, carried, seen);
+        walk<true>(p.chunks.adjoints + at, first, carried, seen);
       }
     }
   }
@@ -283,28 +259,17 @@ struct Carry {
 }  // namespace ssm
 
 // Up to 4 states, up to 8, or 16 at a time.
-#define SSM_ENDS(name, type, lane_states, adjoint)                                   \
+#define SSM_ENDS(name, type, lane_states)                                            \
   extern "C" __global__ void __launch_bounds__(128, 4) name(ssm::ScanEndsParams q) { \
-    ssm::tile::scan_ends<type, lane_states, adjoint>(q);                             \
+    ssm::tile::scan_ends<type, lane_states>(q);                                      \
   }
-SSM_ENDS(scan_ends4_f32, float, 1, false)
-SSM_ENDS(scan_ends4_f16, ssm::F16, 1, false)
-SSM_ENDS(scan_ends4_bf16, ssm::BF16, 1, false)
-SSM_ENDS(scan_both_ends4_f32, float, 1, true)
-SSM_ENDS(scan_both_ends4_f16, ssm::F16, 1, true)
-SSM_ENDS(scan_both_ends4_bf16, ssm::BF16, 1, true)
-SSM_ENDS(scan_ends8_f32, float, 2, false)
-SSM_ENDS(scan_ends8_f16, ssm::F16, 2, false)
-SSM_ENDS(scan_ends8_bf16, ssm::BF16, 2, false)
-SSM_ENDS(scan_ends16_f32, float, 4, false)
-SSM_ENDS(scan_ends16_f16, ssm::F16, 4, false)
-SSM_ENDS(scan_ends16_bf16, ssm::BF16, 4, false)
-SSM_ENDS(scan_both_ends8_f32, float, 2, true)
-SSM_ENDS(scan_both_ends8_f16, ssm::F16, 2, true)
-SSM_ENDS(scan_both_ends8_bf16, ssm::BF16, 2, true)
-SSM_ENDS(scan_both_ends16_f32, float, 4, true)
-SSM_ENDS(scan_both_ends16_f16, ssm::F16, 4, true)
-SSM_ENDS(scan_both_ends16_bf16, ssm::BF16, 4, true)
+#define SSM_ENDS_OF(type, suffix)        \
+  SSM_ENDS(scan_ends4_##suffix, type, 1) \
+  SSM_ENDS(scan_ends8_##suffix, type, 2) \
+  SSM_ENDS(scan_ends16_##suffix, type, 4)
+SSM_ENDS_OF(float, f32)
+SSM_ENDS_OF(ssm::F16, f16)
+SSM_ENDS_OF(ssm::BF16, bf16)
 
 extern "C" __global__ void __launch_bounds__(256, 2) scan_carry(ssm::ScanEndsParams q) {
   ssm::Carry carry(q);

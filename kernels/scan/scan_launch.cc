@@ -65,15 +65,15 @@ Kernel ends_kernels[2][3][3] = {{{{"scan_ends", "scan_ends4_f32"},
                                  {{"scan_ends", "scan_ends16_f32"},
                                   {"scan_ends", "scan_ends16_f16"},
                                   {"scan_ends", "scan_ends16_bf16"}}},
-                                {{{"scan_ends", "scan_both_ends4_f32"},
-                                  {"scan_ends", "scan_both_ends4_f16"},
-                                  {"scan_ends", "scan_both_ends4_bf16"}},
-                                 {{"scan_ends", "scan_both_ends8_f32"},
-                                  {"scan_ends", "scan_both_ends8_f16"},
-                                  {"scan_ends", "scan_both_ends8_bf16"}},
-                                 {{"scan_ends", "scan_both_ends16_f32"},
-                                  {"scan_ends", "scan_both_ends16_f16"},
-                                  {"scan_ends", "scan_both_ends16_bf16"}}}};
+                                {{{"scan_both_ends", "scan_both_ends4_f32"},
+                                  {"scan_both_ends", "scan_both_ends4_f16"},
+                                  {"scan_both_ends", "scan_both_ends4_bf16"}},
+                                 {{"scan_both_ends", "scan_both_ends8_f32"},
+                                  {"scan_both_ends", "scan_both_ends8_f16"},
+                                  {"scan_both_ends", "scan_both_ends8_bf16"}},
+                                 {{"scan_both_ends", "scan_both_ends16_f32"},
+                                  {"scan_both_ends", "scan_both_ends16_f16"},
+                                  {"scan_both_ends", "scan_both_ends16_bf16"}}}};
 Kernel carry_kernel = {"scan_ends", "scan_carry"};
 
 ssm_status unit_length_stride(const char* name, const ssm_tensor& tensor) {
@@ -205,14 +205,19 @@ ScanRows make_rows(const ssm_tensor& tensor) {
 
 bool rows_near(const ScanRows& rows) { return rows.row_stride < (int64_t{1} << 27); }
 
-bool rows_16_bytes(const ssm_tensor& tensor) {
+bool rows_on(const ssm_tensor& tensor, int64_t step) {
   if (!present(tensor)) return true;
-  if (reinterpret_cast<uintptr_t>(tensor.data) % 16 != 0) return false;
-  const int64_t step = 16 / dtype_bytes(tensor.dtype);
+  if (reinterpret_cast<uintptr_t>(tensor.data) % (step * dtype_bytes(tensor.dtype)) != 0) {
+    return false;
+  }
   for (int i = 0; i + 1 < tensor.rank; ++i) {
     if (tensor.size[i] > 1 && tensor.stride[i] % step != 0) return false;
   }
   return true;
+}
+
+bool rows_16_bytes(const ssm_tensor& tensor) {
+  return !present(tensor) || rows_on(tensor, 16 / dtype_bytes(tensor.dtype));
 }
 
 ScanParams make_scan_params(const ssm_scan_inputs& in, const ScanSizes& sizes) {
@@ -338,8 +343,8 @@ ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& chunks, int dt
   } else {
     const unsigned blocks_z = static_cast<unsigned>(plan.passes * chunks.runs);
     SSM_TRY(launch(ends_kernels[adjoint][pass_index(shape.states)][dtype], queue,
-                   Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), blocks_z}, Dim3{128, 1, 1},
-                   plan.shared_bytes, params));
+                   Dim3{plan.grid_x, static_cast<unsigned>(shape.batch), blocks_z},
+                   Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params));
   }
   if (!params.scan.chunks.carried) return SSM_OK;
   return launch(carry_kernel, queue, Dim3{plan.carry_grid, 1, 1}, Dim3{256, 1, 1},

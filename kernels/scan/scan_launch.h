@@ -26,7 +26,9 @@ ssm_status check_saved_states(const ssm_tensor& x, const ScanSizes& sizes, int d
 ScanParams make_scan_params(const ssm_scan_inputs& in, const ScanSizes& sizes);
 ScanRows make_rows(const ssm_tensor& tensor);
 bool rows_near(const ScanRows& rows);
-bool rows_16_bytes(const ssm_tensor& tensor);  // present ones: every row begins on 16 bytes
+// Of a present tensor: every row begins on a multiple of `step` elements, of 16 bytes.
+bool rows_on(const ssm_tensor& tensor, int64_t step);
+bool rows_16_bytes(const ssm_tensor& tensor);
 ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int multiprocessors);
 
 // The parameters of a forward kernel: inputs, outputs and x.

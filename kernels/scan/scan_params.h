@@ -52,7 +52,8 @@ struct ScanParams {
   int delta_ratio;  // channels that share one row of delta (and one delta_bias)
   int softplus;
   int out_is_float;       // out, and dout in the backward pass, are float32 whatever u is
-  int rows_aligned;       // every row of u, delta, z, out ... may be read 16 bytes at a time
+  int rows_aligned;       // every row of u, delta, z, out ... may be read 16 bytes at a time; in
+                          // scan_gradient.cu four elements, and rows are a number of fours long
   int time_warps;         // split kernels: warps of a block that share one channel's steps
   int channels_per_warp;  // backward
   int chunked;  // states before tiles: each block starts at its chunk, from the state in x
@@ -71,7 +72,7 @@ struct ScanParams {
 struct ScanEndsParams {
   ScanParams scan;
   ScanRows dout;  // with the adjoint
-  int segments;   // scan_carry: threads among which a channel's chunks are shared out, 1, 4 or 16
+  int segments;   // scan_carry: threads among which a channel's chunks are shared out
 };
 
 // The backward pass. dB and dC are summed over a block's channels first; what a block has summed

@@ -40,14 +40,18 @@ constexpr unsigned kMostShared = 64 * 1024;      // of a block on sm_75, the lea
 constexpr int kMostSlots = 4;  // beyond it, atomics move fewer bytes than one buffer a block
 constexpr unsigned kFreeShared = 48 * 1024;  // no driver attribute needed up to here
 
-// scan_tile.cuh
-constexpr int kTileWarps = 4;
-constexpr int kTileChannels = 8;  // of a warp
+// scan_tile.cuh, scan_gradient_lanes.cuh
+constexpr int kEndsWarps = 4;
+constexpr int kEndsChannels = 8;  // of a warp
+constexpr int kGradientWarps = 2;
+constexpr int kGradientChannels = 16;
+constexpr int kGradientBlocks = 4;  // that fit a multiprocessor
 constexpr int kTileSteps = 32;
-constexpr int kTileArea = kTileChannels * (kTileSteps + 4);  // floats of a row kind
-constexpr int kTileBlocks = 4;                               // that fit a multiprocessor
-constexpr int64_t kSlotBytes = 32 << 20;  // of dB and dC together: they stay in the L2 cache
-constexpr int kCarried = 16;              // chunks that one thread of scan_carry takes at a time
+constexpr int kTilePitch = kTileSteps + 4;
+constexpr int kBaseFloats = 24;  // of addresses
+constexpr int kOwnSlots = 8;     // beyond it, blocks share one buffer for dB and dC
+constexpr int kCarryThreads = 256;
+constexpr int kCarried = 16;  // chunks that one thread of scan_carry takes at a time
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -87,9 +91,12 @@ unsigned backward_shared(int warps, int time_warps, int channels, const ScanShap
 unsigned gradient_shared(int states) {
   const int pass = tile_pass(states);
   const int passes = static_cast<int>(divide_up(states, pass));
-  const int warp = 4 * kTileArea + 8 * (4 * 32 + 4) + passes * pass / 4 * 32 +
-                   (passes > 1 ? 2 * kTileArea : pass / 4 * 32);
-  return 4u * static_cast<unsigned>(2 * pass * (kTileSteps + 4) + kTileWarps * warp);
+  const int area = kGradientChannels * kTilePitch;
+  const int kept = (pass == 16 ? 8 : 4) * kLanes + 4;
+  const int shares = kGradientChannels * 4 + 8;
+  const int earlier = passes > 1 ? 2 * kGradientChannels * kTileSteps : 0;
+  const int warp = 5 * area + 8 * kept + 8 * shares + earlier;
+  return 4u * static_cast<unsigned>(kBaseFloats + 2 * pass * kTilePitch + kGradientWarps * warp);
 }
 
 // Whole tiles of `steps`, and B and C alike for all channels of a group.
@@ -135,10 +142,10 @@ bool tiles_can(const ScanShape& shape) {
 ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
   ScanBackwardPlan plan;
   plan.kernel = ScanKernel::kTiles;
-  plan.warps = kTileWarps;
-  plan.channels_per_warp = kTileChannels;
+  plan.warps = kGradientWarps;
+  plan.channels_per_warp = kGradientChannels;
   plan.group_blocks =
-      static_cast<int>(divide_up(shape.dim / shape.groups, kTileWarps * kTileChannels));
+      static_cast<int>(divide_up(shape.dim / shape.groups, kGradientWarps * kGradientChannels));
   plan.grid_x = static_cast<unsigned>(plan.group_blocks * shape.groups);
   plan.shared_bytes = gradient_shared(shape.states);
   ChunkPlan& chunks = plan.chunks;
@@ -146,20 +153,16 @@ ScanBackwardPlan plan_tiles(const ScanShape& shape, bool deterministic) {
   chunks.count = static_cast<int>(divide_up(shape.length, kTileSteps));
   // Two rounds of blocks where there is enough to do, so that a late block costs half a round.
   const int64_t blocks = std::max<int64_t>(1, plan.grid_x * shape.batch);
-  const int64_t wanted = int64_t{2} * kTileBlocks * std::max(1, shape.multiprocessors);
+  const int64_t wanted = int64_t{2} * kGradientBlocks * std::max(1, shape.multiprocessors);
   // Measured: a block a channel's whole length where blocks fill five eighths of the GPU.
   plan.sequential = lanes_can(shape) && chunks.count > 1 &&
-                    8 * blocks >= int64_t{5} * kTileBlocks * shape.multiprocessors;
+                    8 * blocks >= int64_t{5} * kGradientBlocks * shape.multiprocessors;
   const int64_t runs =
       plan.sequential ? 1 : std::clamp<int64_t>(divide_up(wanted, blocks), 1, chunks.count);
   chunks.run = static_cast<int>(divide_up(chunks.count, runs));
   chunks.runs = static_cast<int>(divide_up(chunks.count, chunks.run));
-  const int64_t slot_bytes =
-      std::max<int64_t>(1, 8 * shape.batch * shape.groups * shape.states * shape.length);
-  plan.slots =
-      deterministic
-          ? plan.group_blocks
-          : static_cast<int>(std::clamp<int64_t>(kSlotBytes / slot_bytes, 1, plan.group_blocks));
+  // Measured: adding into one buffer is not slower than reading back what many would hold.
+  plan.slots = deterministic || plan.group_blocks <= kOwnSlots ? plan.group_blocks : 1;
   plan.atomic = plan.slots < plan.group_blocks;
   return plan;
 }
@@ -191,14 +194,20 @@ EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint
   EndsPlan plan;
   const int pass = tile_pass(shape.states);
   plan.passes = static_cast<int>(divide_up(shape.states, pass));
-  plan.grid_x = static_cast<unsigned>(
-      shape.groups * divide_up(shape.dim / shape.groups, kTileWarps * kTileChannels));
+  plan.warps = adjoint ? kGradientWarps : kEndsWarps;
+  const int channels = adjoint ? kGradientChannels : kEndsChannels;  // of a warp
+  plan.grid_x = static_cast<unsigned>(shape.groups *
+                                      divide_up(shape.dim / shape.groups, plan.warps * channels));
   plan.shared_bytes =
-      4u * static_cast<unsigned>(4 * pass * (kTileSteps + 4) +
-                                 kTileWarps * ((adjoint ? 3 : 2) * kTileArea + kTileChannels));
-  plan.segments = chunks.count <= kCarried ? 1 : chunks.count <= 4 * kCarried ? 4 : 16;
-  plan.carry_grid = static_cast<unsigned>(divide_up(shape.batch * shape.dim, 16 / plan.segments));
-  plan.carry_shared_bytes = 4u * (16 + 256);
+      4u * static_cast<unsigned>(
+               adjoint
+                   ? kBaseFloats + 2 * pass * kTilePitch + plan.warps * 3 * channels * kTilePitch
+                   : 2 * pass * kTilePitch + plan.warps * channels * (2 * kTilePitch + 1));
+  while (plan.segments < 16 && plan.segments * kCarried < chunks.count) plan.segments *= 2;
+  const int lanes = shape.states <= 8 ? 8 : 16;
+  plan.carry_grid = static_cast<unsigned>(
+      divide_up(shape.batch * shape.dim, kCarryThreads / (lanes * plan.segments)));
+  plan.carry_shared_bytes = 4u * (32 + kCarryThreads);
   return plan;
 }
 

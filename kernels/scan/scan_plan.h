@@ -95,7 +95,7 @@ LanesPlan plan_lanes(const ScanShape& shape, LanesKind kind, bool outputs);
 // Of scan_ends.cu's first kernel, for either direction, and of how many threads share a channel's
 // chunks in its second.
 struct EndsPlan {
-  int passes = 1, segments = 1;
+  int passes = 1, segments = 1, warps = 0;
   unsigned grid_x = 0, carry_grid = 0, shared_bytes = 0, carry_shared_bytes = 0;
 };
 EndsPlan plan_ends(const ScanShape& shape, const ChunkPlan& chunks, bool adjoint);

@@ -1,5 +1,5 @@
-// What the kernels with 8 channels a warp share (scan_ends.cu, scan_gradient.cu): which channels a
-// warp has, and its view along the steps, in which every element is loaded, prepared and stored.
+// What scan_ends.cu has of a tile: which channels a warp has, and its view along the steps, in
+// which every element is loaded and prepared.
 //
 // A block is 4 warps; a warp has 8 channels of one group and one batch; a tile is 32 steps. Along
 // the steps a lane holds one step of each of the 8 channels, so a load is one element wide and
@@ -67,12 +67,6 @@ struct Place {
   }
 };
 
-// Stores a lane's element of each row; `exists` is false past the end.
-template <typename T>
-__device__ __forceinline__ void store_element(T* first, int stride, int c, const Place& at,
-                                              bool exists, float value) {
-  if (exists && c < at.count) first[c * stride] = from_float<T>(value);
-}
 template <typename T>
 __device__ __forceinline__ T* lane_column(const ScanRows& rows, const Place& at, int t) {
   return static_cast<T*>(rows.data) + at.batch * rows.batch_stride + at.first * rows.row_stride + t;
@@ -107,28 +101,6 @@ struct LaneBiases {
     }
   }
   __device__ __forceinline__ float at(int c) const { return value[c]; }
-};
-
-// The gradient's rows: float32 or T.
-template <typename T>
-struct GradientColumn {
-  LaneColumn<T> raw;
-
-  __device__ __forceinline__ void load(const ScanRows& rows, bool as_float, const Place& at,
-                                       int t) {
-    if (sizeof(T) != 4 && as_float) {
-      LaneColumn<float> wide;
-      wide.load(rows, at, t);
-#pragma unroll
-      for (int c = 0; c < kWarpChannels; ++c) raw.word[c] = wide.word[c];
-    } else {
-      raw.load(rows, at, t);
-    }
-  }
-  __device__ __forceinline__ float at(int c, bool as_float) const {
-    if (sizeof(T) != 4 && as_float) return __uint_as_float(raw.word[c]);
-    return raw.at(c);
-  }
 };
 
 }  // namespace tile

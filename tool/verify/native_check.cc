@@ -69,8 +69,9 @@ bool serves(const std::string& unit, const std::string& operation) {
   if (operation == "scan update") return one_step;
   if (!begins("scan_") || one_step) return false;
   // The backward pass runs the forward recurrence first.
-  return operation == "scan bwd" || (unit != "scan_gradient" && unit != "scan_finish" &&
-                                     unit.find("backward") == std::string::npos);
+  return operation == "scan bwd" ||
+         (unit != "scan_gradient" && unit != "scan_both_ends" && unit != "scan_finish" &&
+          unit.find("backward") == std::string::npos);
 }
 
 std::vector<std::string> native_remedies(const NativeGpu& gpu, const std::string& operation) {
