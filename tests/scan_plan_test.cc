@@ -59,6 +59,12 @@ TEST(scan_plan, lanes_by_states_and_channels) {
   EXPECT_EQ(plan_of(8, 2048, 17).lanes, LanesKind::k32);
   EXPECT_EQ(plan_of(2, 2048, 64).lanes, LanesKind::k64);
   EXPECT_EQ(plan_of(2, 2048, 64).chunks.count, 1);  // 2 channels a warp: they fill the GPU
+  EXPECT_EQ(plan_of(1, 1024, 64).lanes, LanesKind::k64);
+  EXPECT_EQ(plan_of(1, 1024, 64).kernel,
+            ScanKernel::kLanes);  // half of it is better than two walks
+  EXPECT_EQ(plan_of(1, 1024, 64).chunks.count, 1);
+  EXPECT_EQ(plan_of(1, 512, 64).kernel, ScanKernel::kSteps);
+  EXPECT_EQ(plan_of(1, 1024, 16).kernel, ScanKernel::kSteps);
   EXPECT_EQ(plan_of(2, 2048, 65).lanes, LanesKind::k128);
   EXPECT_EQ(plan_of(2, 2048, 129).kernel, ScanKernel::kSplit);
   EXPECT_EQ(plan_of(8, 2048, 4).kernel, ScanKernel::kRows);

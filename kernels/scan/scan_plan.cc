@@ -118,10 +118,21 @@ LanesKind lanes_kind(int states) {
                         : LanesKind::k128;
 }
 
+// More than 16 states in one walk by scan_lanes.cu, which others need several for: measured better
+// from half a warp a scheduler on.
+bool one_walk(const ScanShape& shape) {
+  if (shape.states <= kSplitPass || shape.states > kLanesMostStates) return false;
+  const int64_t channels = shape.dim / shape.groups;
+  if (!whole(shape, kTileSteps) || !shape.near_rows || channels < kRowsChannels) return false;
+  const LanesLayout& layout = kLanesLayouts[static_cast<int>(lanes_kind(shape.states))];
+  const int64_t warps = shape.batch * shape.groups * divide_up(channels, lanes_channels(layout));
+  return 2 * warps >= int64_t{kSchedulers} * shape.multiprocessors;
+}
+
 // Warps of a block of scan_steps.cu, or 0: too many channels, or tiles would not be whole.
 int steps_warps(const ScanShape& shape) {
   if (shape.batch * shape.dim > int64_t{kStepsPerProcessor} * shape.multiprocessors) return 0;
-  if (shape.states < kStepsLeastStates) return 0;
+  if (shape.states < kStepsLeastStates || one_walk(shape)) return 0;
   int warps = kStepsWarps;
   while (warps > 1 && kLanes * kStepsOwn * warps > shape.length) warps /= 2;
   return whole(shape, kLanes * kStepsOwn * warps) ? warps : 0;
@@ -257,7 +268,7 @@ ScanPlan plan_forward(const ScanShape& shape) {
   }
   ChunkPlan& chunks = plan.chunks;
   const int64_t warps = warps_of(warp_channels);
-  if (warps >= kRowsPerScheduler * schedulers) return plan;
+  if (warps >= kRowsPerScheduler * schedulers || one_walk(shape)) return plan;
   if (plan.kernel == ScanKernel::kLanes && plan.lanes == LanesKind::k16) {
     const LanesLayout& wide = kLanesLayouts[static_cast<int>(LanesKind::k16Wide)];
     if (2 * warps_of(lanes_channels(wide)) >= kWideWarpsHalves * schedulers) {
