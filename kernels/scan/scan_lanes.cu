@@ -28,7 +28,7 @@ struct Scan {
   static constexpr int kShares = (Factors::kCount + kThreads - 1) / kThreads;  // of a thread
   // Of a warp: step sizes, inputs, and the lanes' shares of y.
   static constexpr int kAreas = kOutputs ? 2 + kStateLanes : 2;
-  static constexpr int kUnit = 4;  // steps between two moves of the places that are read
+  static constexpr int kUnit = 4;  // steps that are read at a time
 
   const ScanParams& p;
   float *tiles, *dts;

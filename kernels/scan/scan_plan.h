@@ -4,11 +4,11 @@
 // (scan_steps.cu) takes few channels, and lanes (scan_lanes.cu) many with 5 to 128 states, as rows
 // does where rows or lengths are not such.
 //
-// Rows (scan_rows.cu) does the least work per step but needs about two warps of 8 channels for
-// every scheduler of the GPU; below that its warps wait for their own results. Fewer channels are
-// cut into chunks (scan_ends.cu), which costs a second walk over the states. What rows cannot take
-// (fixed B or C, a shared delta, very few channels, many states) is split among the lanes of a warp
-// (scan_split.cu), and, with time_warps > 1, among warps.
+// Both need about two warps for every scheduler of the GPU; below that their warps wait for their
+// own results. Lanes then take 9 to 16 states one to a lane, where that fills the GPU, and more
+// states all the same. Else the length is cut into chunks, which costs a second walk over the
+// states. What neither can take (fixed B or C, a shared delta, very few channels, many states) is
+// split among the lanes of a warp (scan_split.cu), and, with time_warps > 1, among warps.
 //
 // One state, where B and C are variable, has kernels of its own (scan_single.cuh).
 //

@@ -34,6 +34,9 @@ def cases(quick):
         yield f"states {states}", dict(BASE, dim=40, length=130, states=states)
     for states in (1, 8, 24, 64, 128):
         yield f"full states {states}", dict(FULL, batch=4, dim=3072, length=70, states=states)
+    for states in (8, 16, 24, 64, 128):
+        yield f"whole tiles states {states}", dict(FULL, batch=2, dim=1344, length=96, states=states)
+        yield f"whole chunks states {states}", dict(BASE, batch=1, length=4384, states=states)
     for base, name in ((BASE, ""), (FULL, "full ")):
         yield name + "groups", dict(base, groups=4)
         yield name + "padded rows", dict(base, pad=3)
