@@ -49,6 +49,8 @@ if command -v compute-sanitizer > /dev/null; then
       --error-exitcode 1 --kernel-regex kns=ssm_ "$python" conv1d_check.py --sanitize
     step "scan under compute-sanitizer $tool" timeout 300 compute-sanitizer --tool $tool \
       --error-exitcode 1 --kernel-regex kns=scan_ "$python" scan_correctness.py "$site" --quick
+    step "decode step under compute-sanitizer $tool" timeout 300 compute-sanitizer --tool $tool \
+      --error-exitcode 1 --kernel-regex kns=scan_ "$python" scan_functions.py "$site" --updates
   done
 else
   echo "== compute-sanitizer: not here, not run"

@@ -25,6 +25,8 @@ def cases(quick):
     yield "full", FULL
     yield "long", dict(BASE, dim=8, length=5000)
     if quick:
+        for length in (49, 64, 196, 784, 4099):
+            yield f"single quick {length}", dict(BASE, dim=24, length=length, states=1, groups=2)
         return
     for length in (1, 2, 31, 32, 33, 64, 127, 128, 129, 256, 257, 1024, 2047, 2048, 2049, 4096):
         yield f"length {length}", dict(BASE, dim=24, length=length)
@@ -163,6 +165,9 @@ def main():
             if wrong:
                 failures += 1
                 print(f"error: {name} {dtype}: {', '.join(wrong)}", flush=True)
+    if count == 0:
+        print(f"error: no case has {arguments.only!r} in its name")
+        return 1
     text = ", ".join(f"{key} {value:.1e}" for key, value in worst.items())
     print(f"{count} cases, {failures} wrong, {time.time() - start:.1f} s; worst errors: {text}")
     return 1 if failures else 0

@@ -1,9 +1,10 @@
 """ssm_kernels.selective_scan_fn and mamba_inner_fn on a GPU: values and gradients against float64,
 the deterministic mode bit for bit, CUDA graphs, VMamba's modules, and what errors say.
 
-    python scan_functions.py FOLDER_OF_MODULES
+    python scan_functions.py FOLDER_OF_MODULES [--updates]
 """
 
+import itertools
 import os
 import sys
 
@@ -115,9 +116,15 @@ def check_update(functions):
     def randn(*sizes):
         return torch.randn(*sizes, generator=generator, device="cuda")
 
-    batch, dim, states = 3, 40, 16
-    for dtype, limit in ((torch.float32, 1e-5), (torch.float16, 1.5e-3)):
-        state, A = randn(batch, dim, states), -torch.rand(dim, states, device="cuda")
+    half, brain = torch.float16, torch.bfloat16
+    kinds = [(torch.float32, torch.float32), (half, half), (brain, brain)]
+    kinds += [(torch.float32, half), (torch.float32, brain), (half, torch.float32)]
+    limits = {torch.float32: 1e-5, half: 1.5e-3, brain: 1.2e-2}
+    # One batch and several, a last block half full, several passes, states that are no whole words.
+    shapes = ((1, 40, 16), (3, 40, 16), (5, 72, 24), (2, 24, 320), (2, 24, 7), (6, 24, 128))
+    for (state_type, dtype), (batch, dim, states) in itertools.product(kinds, shapes):
+        state = randn(batch, dim, states).to(state_type)
+        A = -torch.rand(dim, states, generator=generator, device="cuda")
         x, dt, z = (randn(batch, dim).to(dtype) for _ in range(3))
         B, C = (randn(batch, states).to(dtype) for _ in range(2))
         D, bias = randn(dim), randn(dim)
@@ -127,8 +134,10 @@ def check_update(functions):
         out = (wanted * C.double()[:, None]).sum(-1) + D.double() * x.double()
         out *= F.silu(z.double())
         found = functions.selective_state_update(state, x, dt, A, B, C, D, z, bias, True)
-        expect(f"update {dtype}", error(found, out), limit)
-        expect(f"update state {dtype}", error(state, wanted), 1e-5)
+        name = f"update {batch}x{dim}x{states} {state_type} {dtype}"
+        expect(name, error(found, out), max(limits[dtype], 1e-5))
+        expect(name + ", state", error(state, wanted), limits[state_type])
+    batch, states = 3, 16
     # Mamba2: heads that share a step size and a decay, two groups, states by index.
     heads, dim = 4, 24
     state = randn(5, heads, dim, states)
@@ -152,6 +161,37 @@ def check_update(functions):
         out = (wanted * spread[1]).sum(-1) * F.silu(z[b].double())
         expect("update heads", error(found[b], out), 1e-5)
         expect("update heads state", error(state[row], wanted), 1e-5)
+
+
+def check_update_graph(functions):
+    """Steps that follow one another in a graph: each needs the state that the last one left."""
+    generator = torch.Generator("cuda").manual_seed(17)
+
+    def randn(*sizes):
+        return torch.randn(*sizes, generator=generator, device="cuda")
+
+    batch, dim, states, steps = 1, 4096, 16, 8
+    state, A = randn(batch, dim, states), -torch.rand(dim, states, device="cuda")
+    inputs = [[randn(batch, dim) for _ in range(2)] for _ in range(steps)]
+    B, C, first = randn(batch, states), randn(batch, states), state.clone()
+
+    def walk(state):
+        x = torch.zeros(batch, dim, device="cuda")
+        for own, dt in inputs:  # the output is a part of the next input
+            x = functions.selective_state_update(state, own + 0.5 * x, dt, A, B, C, None, None, None, True)
+        return x
+
+    wanted_state = state.clone()
+    wanted = walk(wanted_state)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+        found = walk(state)
+    for _ in range(20):
+        state.copy_(first)
+        found.fill_(float("nan"))
+        graph.replay()
+        expect("update graph", error(found, wanted), 0.0)
+        expect("update graph, state", error(state, wanted_state), 0.0)
 
 
 def check_vmamba(folder):
@@ -213,6 +253,10 @@ def main():
     import selective_scan_cuda as module
     import ssm_kernels
 
+    if "--updates" in sys.argv:  # for compute-sanitizer
+        check_update(ssm_kernels)
+        print(f"decode steps only, {len(failures)} failures")
+        return 1 if failures else 0
     check_autograd(ssm_kernels)
     check_deterministic(module)
     check_deterministic(module, is_complex=True)
@@ -221,6 +265,7 @@ def main():
     check_vmamba(folder)
     check_errors(module)
     check_update(ssm_kernels)
+    check_update_graph(ssm_kernels)
     check_inner(ssm_kernels)
     print(f"{len(failures)} failures")
     return 1 if failures else 0
