@@ -101,7 +101,6 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   q.scan.tile_states = buffers.tile_states.data();
   q.scan.time_warps = plan.time_warps;
   q.scan.channels_per_warp = plan.channels_per_warp;
-  if (single) buffers.single_alignment();
   if (tiled) buffers.gradient_alignment(pitch);
   q.scan.rows_aligned = p.rows_aligned;
   std::vector<float> adjoints = poisoned(buffers.tile_states.size()),
@@ -140,6 +139,10 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
                         ends_plan.carry_shared_bytes / 16, how.backwards, ends);
     }
   }
+  if (single) {
+    buffers.take_teams(plan.teams);
+    q.scan.teams = p.teams;
+  }
   using Kernel = void (*)(ScanBackwardParams);
   const Kernel tile_kernels[] = {kFloat ? scan_gradient4_f32 : scan_gradient4_f16,
                                  kFloat ? scan_gradient8_f32 : scan_gradient8_f16,
@@ -147,10 +150,11 @@ void check_backward(const ScanOptions& options, long pitch, const Backward& how)
   const Kernel kernel = tiled    ? tile_kernels[pass_index(shape.states)]
                         : single ? (kFloat ? scan_single_backward_f32 : scan_single_backward_f16)
                                  : (kFloat ? scan_backward_f32 : scan_backward_f16);
-  emulate::run_grid(kernel,
-                    Uint3{plan.grid_x, static_cast<unsigned>(s.batch),
-                          static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
-                    plan.warps * 32, shared_words, plan.shared_bytes / 16, how.backwards, q);
+  emulate::run_grid(
+      kernel,
+      Uint3{plan.grid_x, static_cast<unsigned>(s.batch),
+            single ? plan.grid_z : static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
+      plan.warps * 32, shared_words, plan.shared_bytes / 16, how.backwards, q);
 
   const double tolerance = kFloat ? 2e-4 : 2e-3;
   gradients.expect(s, wanted, tolerance);

@@ -170,9 +170,14 @@ struct ScanBuffers {
     tile_states = poisoned(static_cast<size_t>(rows * p.tiles * s.states * (s.complex ? 2 : 1)));
   }
 
-  // rows_aligned, as the kernels of one state take it (single_aligned).
-  void single_alignment() {
-    p.rows_aligned = p.rows_aligned && p.B.aligned && p.C.aligned && p.length * sizeof(T) % 16 == 0;
+  // What the kernels of one state are told, as their launcher tells it.
+  void take_teams(const ScanTeams& teams) {
+    p.teams = teams;
+    const long pitch = p.u.row_stride;
+    for (const int bytes : {8, 16}) {
+      const long elements = bytes / static_cast<long>(sizeof(T));
+      if (pitch % elements == 0 && p.length % elements == 0) p.teams.access_bytes = bytes;
+    }
   }
 
   // As scan_gradient.cu takes it: four elements at a time.

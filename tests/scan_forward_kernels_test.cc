@@ -25,7 +25,7 @@ void check_forward(const ScanOptions& options, ScanKernel expected, int multipro
   ScanBuffers<T> buffers(s, pitch, plan.tile);
   buffers.p.time_warps = plan.time_warps;
   buffers.p.channels_per_warp = plan.channels_per_warp;
-  if (expected == ScanKernel::kSingle) buffers.single_alignment();
+  if (expected == ScanKernel::kSingle) buffers.take_teams(plan.teams);
   // Chunks first, where the plan has them.
   const ChunkPlan& cut = plan.chunks;
   const bool chunked = cut.count > 1;
@@ -52,7 +52,9 @@ void check_forward(const ScanOptions& options, ScanKernel expected, int multipro
       emulate::run_grid(scan_carry, Uint3{ends.carry_grid, 1, 1}, 256, shared_words,
                         ends.carry_shared_bytes / 16, backwards, q);
   }
-  const Uint3 grid{plan.grid_x, static_cast<unsigned>(s.batch), static_cast<unsigned>(cut.count)};
+  const Uint3 grid{
+      plan.grid_x, static_cast<unsigned>(s.batch),
+      expected == ScanKernel::kSingle ? plan.grid_z : static_cast<unsigned>(cut.count)};
   emulate::run_grid(pick<T>(plan, shape.states), grid, plan.warps * 32, shared_words,
                     plan.shared_bytes / 16, backwards, buffers.p);
   const double tolerance = output_tolerance<T>();
@@ -279,7 +281,7 @@ TEST(scan_forward_kernels, single_at_every_length) {
   ScanOptions options = base();
   options.states = 1;
   options.groups = 2;
-  for (long length : {1L, 8L, 31L, 49L, 64L, 120L, 131L, 256L, 300L, 784L}) {
+  for (long length : {1L, 8L, 31L, 49L, 64L, 120L, 131L, 196L, 256L, 300L, 784L}) {
     options.length = length;
     const int time_warps = static_cast<int>((length + 255) / 256);
     check_forward<float>(options, ScanKernel::kSingle, 0, 1, (length + 3) / 4 * 4);
@@ -314,7 +316,7 @@ TEST(scan_forward_kernels, single_across_a_chunk) {
   options.states = 1;
   options.length = 4200;
   check_forward<float>(options, ScanKernel::kSingle, 0, 1, 4200);
-  check_forward<float>(options, ScanKernel::kSingle, 1, 9, 4200, true);
+  check_forward<float>(options, ScanKernel::kSingle, 1, 6, 4200, true);
   check_forward<F16>(options, ScanKernel::kSingle, 132, 9, 4203);
 }
 

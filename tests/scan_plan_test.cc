@@ -154,9 +154,9 @@ TEST(scan_plan, one_state_lies_along_the_length) {
   EXPECT_EQ(plan.warps, 4);
   // A short row: eight lanes each.
   plan = plan_forward(shape(64, 3072, 49, 1, kH100));
-  EXPECT_EQ(plan.channels_per_warp, 4);
-  EXPECT_EQ(plan_forward(shape(64, 3072, 17, 1, kH100)).channels_per_warp, 8);
-  EXPECT_EQ(plan_forward(shape(64, 3072, 129, 1, kH100)).channels_per_warp, 1);
+  EXPECT_EQ(plan.teams.segment_bits, 3);
+  EXPECT_EQ(plan_forward(shape(64, 3072, 17, 1, kH100)).teams.segment_bits, 2);
+  EXPECT_EQ(plan_forward(shape(64, 3072, 129, 1, kH100)).teams.segment_bits, 5);
   // One block holds a row of 4096 steps; longer ones need the states between.
   EXPECT_EQ(plan_backward(shape(1, 384, 4096, 1, kH100), false).time_warps, 16);
   EXPECT_FALSE(plan_backward(shape(1, 384, 4096, 1, kH100), false).needs_states);
@@ -175,6 +175,10 @@ TEST(scan_plan, one_state_gives_every_block_its_own_buffer) {
         EXPECT_LE(back.shared_bytes, kSmallestShared);
         EXPECT_LE(plan_forward(s).shared_bytes, kSmallestShared);
         EXPECT_LE(back.warps, 16);
+        const ScanTeams& teams = back.teams;
+        EXPECT_EQ(teams.time_warps << teams.channel_bits, back.warps);
+        const int64_t at_once = int64_t{32} >> teams.segment_bits << teams.channel_bits;
+        EXPECT_GE(back.grid_x * at_once * teams.rounds, dim);
       }
     }
   }

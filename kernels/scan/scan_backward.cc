@@ -249,14 +249,16 @@ ssm_status ssm_scan_backward(const ssm_scan_backward_args* arguments) {
   ScanBackwardParams backward = make_backward_params(args, params, sums);
   backward.scan.time_warps = plan.time_warps;
   backward.scan.channels_per_warp = plan.channels_per_warp;
-  if (single) backward.scan.rows_aligned = single_aligned(backward.scan, dtype);
+  const int access = backward.scan.teams.access_bytes;
+  backward.scan.teams = plan.teams;
+  backward.scan.teams.access_bytes = access;
   if (tiled) backward.scan.rows_aligned = params.rows_aligned;
   Kernel* kernels = tiled    ? tile_kernels[pass_index(shape.states)]
                     : single ? single_kernels
                              : split_kernels;
   SSM_TRY(launch(kernels[dtype], args.queue,
                  Dim3{plan.grid_x, static_cast<unsigned>(sizes.batch),
-                      static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
+                      single ? plan.grid_z : static_cast<unsigned>(tiled ? plan.chunks.runs : 1)},
                  Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, backward));
   return launch_finish(args, sizes, sums);
 }

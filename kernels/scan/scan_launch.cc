@@ -104,6 +104,10 @@ ssm_status check_factor(const char* name, const ssm_tensor& factor, const ssm_te
   return unit_length_stride(name, factor);
 }
 
+void narrow(const ssm_tensor& rows, ScanParams* p) {
+  p->teams.access_bytes = std::min(p->teams.access_bytes, access_bytes(rows));
+}
+
 ScanFactor make_factor(const ssm_tensor& tensor) {
   ScanFactor factor = {};
   factor.data = tensor.data;
@@ -216,6 +220,15 @@ bool rows_on(const ssm_tensor& tensor, int64_t step) {
   return true;
 }
 
+int access_bytes(const ssm_tensor& tensor) {
+  if (!present(tensor)) return 16;
+  for (const int bytes : {16, 8}) {
+    const int64_t step = bytes / dtype_bytes(tensor.dtype);
+    if (tensor.size[tensor.rank - 1] % step == 0 && rows_on(tensor, step)) return bytes;
+  }
+  return 0;
+}
+
 bool rows_16_bytes(const ssm_tensor& tensor) {
   return !present(tensor) || rows_on(tensor, 16 / dtype_bytes(tensor.dtype));
 }
@@ -232,6 +245,8 @@ ScanParams make_scan_params(const ssm_scan_inputs& in, const ScanSizes& sizes) {
   p.rows_aligned = rows_16_bytes(in.u) && rows_16_bytes(in.delta) && rows_16_bytes(in.z);
   p.time_warps = 1;
   p.channels_per_warp = 1;
+  p.teams.access_bytes = 16;
+  for (const ssm_tensor* rows : {&in.u, &in.delta, &in.z, &in.B, &in.C}) narrow(*rows, &p);
   p.u = make_rows(in.u);
   p.delta = make_rows(in.delta);
   p.z = make_rows(in.z);
@@ -269,6 +284,8 @@ ScanParams make_forward_params(const ssm_scan_forward_args& args, const ScanSize
   p.out_z = make_rows(args.out_z);
   p.out_is_float = args.out.dtype == SSM_FLOAT32;
   p.rows_aligned = p.rows_aligned && rows_16_bytes(args.out) && rows_16_bytes(args.out_z);
+  narrow(args.out, &p);
+  narrow(args.out_z, &p);
   p.x = static_cast<float*>(args.x.data);
   return p;
 }
@@ -282,6 +299,7 @@ ScanBackwardParams make_backward_params(const ssm_scan_backward_args& args, cons
   for (const ssm_tensor* rows :
        {&args.out, &args.out_z, &args.dout, &args.du, &args.ddelta, &args.dz}) {
     p.scan.rows_aligned = p.scan.rows_aligned && rows_16_bytes(*rows);
+    narrow(*rows, &p.scan);
   }
   p.dout = make_rows(args.dout);
   p.du = make_rows(args.du);
@@ -359,26 +377,23 @@ ssm_status launch_lanes_states(const ScanShape& shape, int dtype, const ssm_queu
                 Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params);
 }
 
-bool single_aligned(const ScanParams& params, int dtype) {
-  return params.rows_aligned && params.B.aligned && params.C.aligned &&
-         params.length % (16 / dtype_bytes(dtype)) == 0;
-}
-
 ssm_status launch_scan(const ScanPlan& plan, int dtype, const ssm_queue& queue,
                        const ScanParams& base, int64_t chunks) {
   ScanParams params = base;
   params.time_warps = plan.time_warps;
   params.channels_per_warp = plan.channels_per_warp;
-  if (plan.kernel == ScanKernel::kSingle) params.rows_aligned = single_aligned(params, dtype);
+  const bool single = plan.kernel == ScanKernel::kSingle;
+  params.teams = plan.teams;
+  params.teams.access_bytes = base.teams.access_bytes;
   Kernel* kernels = plan.kernel == ScanKernel::kLanes ? lanes_kernels[static_cast<int>(plan.lanes)]
-                    : plan.kernel == ScanKernel::kSteps  ? steps_kernels
-                    : plan.kernel == ScanKernel::kRows   ? rows_kernels[pass_index(params.states)]
-                    : plan.kernel == ScanKernel::kSingle ? single_kernels
-                                                         : split_kernels;
-  return launch(
-      kernels[dtype], queue,
-      Dim3{plan.grid_x, static_cast<unsigned>(params.batch), static_cast<unsigned>(chunks)},
-      Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params);
+                    : plan.kernel == ScanKernel::kSteps ? steps_kernels
+                    : plan.kernel == ScanKernel::kRows  ? rows_kernels[pass_index(params.states)]
+                    : single                            ? single_kernels
+                                                        : split_kernels;
+  return launch(kernels[dtype], queue,
+                Dim3{plan.grid_x, static_cast<unsigned>(params.batch),
+                     single ? plan.grid_z : static_cast<unsigned>(chunks)},
+                Dim3{static_cast<unsigned>(plan.warps) * 32, 1, 1}, plan.shared_bytes, params);
 }
 
 }  // namespace ssm

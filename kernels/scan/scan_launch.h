@@ -29,6 +29,8 @@ bool rows_near(const ScanRows& rows);
 // Of a present tensor: every row begins on a multiple of `step` elements, of 16 bytes.
 bool rows_on(const ssm_tensor& tensor, int64_t step);
 bool rows_16_bytes(const ssm_tensor& tensor);
+// For ScanTeams: 16 or 8 where rows begin and end on so many bytes, else 0; the least of a call's.
+int access_bytes(const ssm_tensor& tensor);
 ScanShape make_shape(const ssm_scan_inputs& in, const ScanSizes& sizes, int multiprocessors);
 
 // The parameters of a forward kernel: inputs, outputs and x.
@@ -57,9 +59,6 @@ ssm_status launch_finish(const ssm_scan_backward_args& args, const ScanSizes& si
 // Scans the chunks side by side: what each begins with is left in params.chunks.
 ssm_status launch_chunks(const ScanShape& shape, const ChunkPlan& plan, int dtype,
                          const ssm_queue& queue, ScanEndsParams params);
-
-// kSingle: all rows, those of B and C among them, can be read 16 bytes at a time to their end.
-bool single_aligned(const ScanParams& params, int dtype);
 
 // Starts the forward kernel of `plan`: `in` names the element type; chunks > 1 only for states.
 // The states before all chunks of a whole length, by scan_lanes.cu.

@@ -46,6 +46,17 @@ struct ScanChunks {
   int carried;    // scan_rows.cu: scan_carry has been; else each block goes over the ends before it
 };
 
+// How a block of the kernels of one state shares out its channels (scan_single.cuh). Said by the
+// plan, and in bits where that can be, because a division takes as long as a load from the cache.
+struct ScanTeams {
+  int segment_bits;    // 1 << segment_bits lanes hold a row, if it ends within a warp's tile
+  int channel_bits;    // 1 << channel_bits warps of a block take channels of their own
+  int time_warps;      // warps that share a row
+  int rounds;          // channels a team takes, one after another
+  int group_channels;  // of B and C's groups
+  int access_bytes;    // 16 or 8: rows, those of B and C too, may be read so to their end; else 0
+};
+
 struct ScanParams {
   long long batch, dim, length;
   int states, groups;
@@ -57,6 +68,7 @@ struct ScanParams {
   int time_warps;         // split kernels: warps of a block that share one channel's steps
   int channels_per_warp;  // backward
   int chunked;  // states before tiles: each block starts at its chunk, from the state in x
+  ScanTeams teams;
   ScanRows u, delta, z, out, out_z;
   const float* A;
   long long A_row_stride, A_state_stride;

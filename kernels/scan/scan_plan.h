@@ -54,9 +54,11 @@ struct ScanPlan {
   int time_warps = 1;                // of them, how many share one channel's steps
   int channels_per_warp = 1;
   unsigned grid_x = 0;
+  unsigned grid_z = 0;  // kSingle
   unsigned shared_bytes = 0;
-  int tile = 32;     // steps between two states in tile_states
-  ChunkPlan chunks;  // kRows and kLanes
+  ScanTeams teams = {};  // kSingle
+  int tile = 32;         // steps between two states in tile_states
+  ChunkPlan chunks;      // kRows and kLanes
 };
 
 // Kernels of 8 channels a warp take up to 4 states, up to 8, or 16 at a time: 0, 1 or 2.
@@ -76,9 +78,11 @@ struct ScanBackwardPlan {
   int warps = 0, time_warps = 1, channels_per_warp = 1;
   int group_blocks = 0;  // blocks a group's channels are cut into
   unsigned grid_x = 0;
+  unsigned grid_z = 0;  // kSingle
   unsigned shared_bytes = 0;
-  int slots = 1;        // buffers for dB and dC
-  bool atomic = false;  // several blocks add to one buffer
+  ScanTeams teams = {};  // kSingle
+  int slots = 1;         // buffers for dB and dC
+  bool atomic = false;   // several blocks add to one buffer
   int tile = 32;
   bool needs_states = false;  // kSingle: one block does not hold a row, so it takes those in x
   ChunkPlan chunks;           // kTiles only

@@ -22,43 +22,49 @@ __device__ __forceinline__ void forward(const ScanParams& p) {
   for (int step = 0; step < my.length; step += my.time_warps * kTile, tile_parity ^= 1) {
     const int first = step + my.time_warp * kTile;
     const int t = first + my.place * kRun;
-    Steps<T, kRun> B, C;
-    my.load_factor(p.B, t, B);
-    if (want_out) my.load_factor(p.C, t, C);
+    const T* B_row = my.factor(p.B);
+    const T* C_row = my.factor(p.C);
+    Run<T> B, C;
 
     for (int round = 0; round < my.rounds; ++round) {
       int channel;
       const bool active = my.channel_of(round, &channel);
       const int end = active ? my.length : 0;
-      const int delta_row = channel / p.delta_ratio;
+      const int delta_row = my.delta_row_of(channel);
       const T* u_row = my.template row<const T>(p.u, channel);
       const T* delta_from = my.template row<const T>(p.delta, delta_row);
       const T* z_row = my.template row<const T>(gated ? p.z : p.u, channel);
-      Steps<T, kRun> u, delta, z;
-      const float rate = p.A[channel * p.A_row_stride] * kLog2E;
+      Run<T> u, delta, z;
+      const float A = p.A[channel * p.A_row_stride];
       const float bias = p.delta_bias ? p.delta_bias[delta_row] : 0.0f;
       const float skip = p.D ? p.D[channel] : 0.0f;
-      if (p.rows_aligned) {
-        my.load_run(u_row, t, u);
-        my.load_run(delta_from, t, delta);
-        if (gated) my.load_run(z_row, t, z);
-      } else {
-        uint32 u_word[kRun], delta_word[kRun], z_word[kRun];
-        my.load_spread(u_row, first, u_word);
-        my.load_spread(delta_from, first, delta_word);
-        if (gated) my.load_spread(z_row, first, z_word);
-        my.gather(u_word, u);
-        my.gather(delta_word, delta);
-        if (gated) my.gather(z_word, z);
-      }
+      my.with_access([&](auto access) {
+        my.load(access, delta_from, t, delta);
+        my.load(access, u_row, t, u);
+        if (round == 0) {
+          my.load(access, B_row, t, B);
+          if (want_out) my.load(access, C_row, t, C);
+        }
+        if (gated) my.load(access, z_row, t, z);
+        if constexpr (access.bytes == 0) {
+          my.gather(delta);
+          my.gather(u);
+          if (round == 0) {
+            my.gather(B);
+            if (want_out) my.gather(C);
+          }
+          if (gated) my.gather(z);
+        }
+      });
 
+      // (before the loads, the product would make them wait for A)
+      const float rate = A * kLog2E;
       float a[kRun], b[kRun];
+      my.step_sizes(delta, bias, b);
       Pair own{1.0f, 0.0f};
 #pragma unroll
       for (int k = 0; k < kRun; ++k) {
-        float dt = delta.at(k) + bias;
-        if (p.softplus) dt = softplus(dt);
-        if (t + k >= end) dt = 0.0f;  // a step that changes nothing
+        const float dt = t + k < end ? b[k] : 0.0f;  // 0: a step that changes nothing
         a[k] = exp2_approx(rate * dt);
         b[k] = dt * u.at(k) * B.at(k);
         own.state = fmaf(a[k], own.state, b[k]);
@@ -79,6 +85,7 @@ __device__ __forceinline__ void forward(const ScanParams& p) {
         __syncthreads();
         Pair all = start;
         if (step > 0) all = Pair{carried->x, carried->y};
+#pragma unroll 4
         for (int other = 0; other < my.time_warps; ++other) {
           if (other == my.time_warp) start = all;
           const float2 pair = slots[other];
@@ -124,7 +131,7 @@ __device__ __forceinline__ void forward(const ScanParams& p) {
 }  // namespace ssm
 
 #define SSM_SINGLE(name, type)                                                   \
-  extern "C" __global__ void __launch_bounds__(512, 2) name(ssm::ScanParams p) { \
+  extern "C" __global__ void __launch_bounds__(384, 2) name(ssm::ScanParams p) { \
     ssm::single::forward<type>(p);                                               \
   }
 SSM_SINGLE(scan_single_f32, float)

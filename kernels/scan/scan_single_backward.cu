@@ -18,11 +18,8 @@ template <typename T>
 struct Gradient : Team<T> {
   using Team<T>::area;
   using Team<T>::batch;
-  using Team<T>::gather;
   using Team<T>::lane;
   using Team<T>::length;
-  using Team<T>::load_run;
-  using Team<T>::load_spread;
   using Team<T>::p;
   using Team<T>::place;
   using Team<T>::segment_lanes;
@@ -36,71 +33,65 @@ struct Gradient : Team<T> {
 
   // Five rows of a channel: the gate and the ungated output only where there is a gate.
   struct Rows {
-    Steps<T, kRun> u, delta, z, out;
+    Run<T> u, delta, z, out;
     float dout[kRun];
   };
 
-  template <typename E>
-  __device__ __forceinline__ void take_apart(const Steps<E, kRun>& steps,
-                                             float (&value)[kRun]) const {
+  template <int kBytes, typename E>
+  __device__ __forceinline__ void load_dout(Access<kBytes> access, const E* row, int t,
+                                            float (&value)[kRun]) const {
+    Run<E> run;
+    this->load(access, row, t, run);
+    if constexpr (kBytes == 0) this->gather(run);
 #pragma unroll
-    for (int k = 0; k < kRun; ++k) value[k] = steps.at(k);
+    for (int k = 0; k < kRun; ++k) value[k] = run.at(k);
   }
 
-  __device__ __forceinline__ void load(int channel, int t, Rows& rows) const {
+  __device__ __forceinline__ void load_factors(int t, Run<T>& B, Run<T>& C) const {
+    this->with_access([&](auto access) {
+      this->load(access, this->factor(p.B), t, B);
+      this->load(access, this->factor(p.C), t, C);
+      if constexpr (access.bytes == 0) {
+        this->gather(B);
+        this->gather(C);
+      }
+    });
+  }
+
+  __device__ __forceinline__ void load_rows(int channel, int t, Rows& rows) const {
     const T* u_row = this->template row<const T>(p.u, channel);
-    const T* delta_row = this->template row<const T>(p.delta, channel / p.delta_ratio);
+    const T* delta_row = this->template row<const T>(p.delta, this->delta_row_of(channel));
     const T* z_row = this->template row<const T>(p.z, channel);
     const T* out_row = this->template row<const T>(p.out, channel);
+    const bool gated = p.z.data != nullptr;
     const bool wide = p.out_is_float && sizeof(T) != 4;
     const T* dout_row = this->template row<const T>(q.dout, channel);
     const float* wide_row = this->template row<const float>(q.dout, channel);
-    if (p.rows_aligned) {
-      load_run(u_row, t, rows.u);
-      load_run(delta_row, t, rows.delta);
-      if (p.z.data) {
-        load_run(z_row, t, rows.z);
-        load_run(out_row, t, rows.out);
+    this->with_access([&](auto access) {
+      constexpr bool kSpread = access.bytes == 0;
+      this->load(access, u_row, t, rows.u);
+      this->load(access, delta_row, t, rows.delta);
+      if (gated) {
+        this->load(access, z_row, t, rows.z);
+        this->load(access, out_row, t, rows.out);
+      }
+      // Elements take more registers until they are gathered: not all rows at once.
+      if constexpr (kSpread) {
+        this->gather(rows.u);
+        this->gather(rows.delta);
       }
       if (wide) {
-        Steps<float, kRun> dout;
-        load_run(wide_row, t, dout);
-        take_apart(dout, rows.dout);
+        load_dout(access, wide_row, t, rows.dout);
       } else {
-        Steps<T, kRun> dout;
-        load_run(dout_row, t, dout);
-        take_apart(dout, rows.dout);
+        load_dout(access, dout_row, t, rows.dout);
       }
-      return;
-    }
-    const int first = t - place * kRun;
-    uint32 u[kRun], delta[kRun], z[kRun], out[kRun], dout[kRun];
-    load_spread(u_row, first, u);
-    load_spread(delta_row, first, delta);
-    if (p.z.data) {
-      load_spread(z_row, first, z);
-      load_spread(out_row, first, out);
-    }
-    if (wide) {
-      load_spread(wide_row, first, dout);
-    } else {
-      load_spread(dout_row, first, dout);
-    }
-    gather(u, rows.u);
-    gather(delta, rows.delta);
-    if (p.z.data) {
-      gather(z, rows.z);
-      gather(out, rows.out);
-    }
-    if (wide) {
-      Steps<float, kRun> steps;
-      gather(dout, steps);
-      take_apart(steps, rows.dout);
-    } else {
-      Steps<T, kRun> steps;
-      gather(dout, steps);
-      take_apart(steps, rows.dout);
-    }
+      if constexpr (kSpread) {
+        if (gated) {
+          this->gather(rows.z);
+          this->gather(rows.out);
+        }
+      }
+    });
   }
 
   // The sum over a segment, in its first lane.
@@ -133,11 +124,10 @@ struct Gradient : Team<T> {
     for (int i = static_cast<int>(threadIdx.x); i < 2 * count; i += static_cast<int>(blockDim.x)) {
       const bool is_c = i >= count;
       const int t = is_c ? i - count : i;
-      const float* from = areas + t / kTile * kArea + is_c * kTile + t % kTile;
+      const float* from =
+          areas + t / kTile * this->channel_warps * kArea + is_c * kTile + t % kTile;
       float sum = 0.0f;
-      for (int other = 0; other < this->channel_warps; ++other) {
-        sum += from[other * time_warps * kArea];
-      }
+      for (int other = 0; other < this->channel_warps; ++other) sum += from[other * kArea];
       (is_c ? q.dC : q.dB)[at + t] = sum;
     }
     __syncthreads();
@@ -154,9 +144,8 @@ struct Gradient : Team<T> {
     for (int step = last_step; step >= 0; step -= block_steps, tile_parity ^= 1) {
       const int first = step + time_warp * kTile;
       const int t = first + place * kRun;
-      Steps<T, kRun> B, C;
-      this->load_factor(p.B, t, B);
-      this->load_factor(p.C, t, C);
+      Run<T> B, C;
+      load_factors(t, B, C);
       float dB[kRun], dC[kRun];
 #pragma unroll
       for (int k = 0; k < kRun; ++k) dB[k] = dC[k] = 0.0f;
@@ -166,9 +155,9 @@ struct Gradient : Team<T> {
         const bool active = this->channel_of(round, &channel);
         const int end = active ? length : 0;
         Rows rows;
-        load(channel, t, rows);
+        load_rows(channel, t, rows);
         const float A = p.A[channel * p.A_row_stride];
-        const float bias = p.delta_bias ? p.delta_bias[channel / p.delta_ratio] : 0.0f;
+        const float bias = p.delta_bias ? p.delta_bias[this->delta_row_of(channel)] : 0.0f;
         const float skip = p.D ? p.D[channel] : 0.0f;
 
         // dout becomes dy, the gradient of the ungated output.
@@ -186,14 +175,13 @@ struct Gradient : Team<T> {
           if (p.out_z.data) this->store_rows(p.out_z, channel, t, gated, end, false);
         }
         float dt[kRun], a[kRun], h[kRun];
+        this->step_sizes(rows.delta, bias, dt);
         float dD_sum = 0.0f;
         Pair own{1.0f, 0.0f};
 #pragma unroll
         for (int k = 0; k < kRun; ++k) {
-          float step_size = rows.delta.at(k) + bias;
-          if (p.softplus) step_size = softplus(step_size);
-          if (t + k >= end) step_size = dy[k] = 0.0f;
-          dt[k] = step_size;
+          if (t + k >= end) dt[k] = dy[k] = 0.0f;
+          const float step_size = dt[k];
           a[k] = exp2_approx(A * kLog2E * step_size);
           h[k] = step_size * rows.u.at(k) * B.at(k);
           own.state = fmaf(a[k], own.state, h[k]);
@@ -263,9 +251,8 @@ struct Gradient : Team<T> {
           const float e = back * (k > 0 ? h[k > 0 ? k - 1 : 0] : h_first);
           dA_sum = fmaf(e, dt[k], dA_sum);
           du[k] = fmaf(input, dt[k], skip * dy[k]);
-          float slope = 1.0f;
-          if (p.softplus) slope = sigmoid(rows.delta.at(k) + bias);
-          ddelta[k] = fmaf(e, A, input * u) * slope;
+          const float slope = sigmoid(rows.delta.at(k) + bias);
+          ddelta[k] = fmaf(e, A, input * u) * (p.softplus ? slope : 1.0f);
           if (t + k < end) dbias_sum += ddelta[k];
         }
         this->store_rows(q.du, channel, t, du, end, false);
