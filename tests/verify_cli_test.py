@@ -55,6 +55,7 @@ def native_without_gpu(library):
     check("ok" not in done.stdout.split(), "no GPU is never ok", done)
     done = run("--native", "--library", library, "--require-gpu")
     check(done.returncode == 3, "no GPU: exit 3 with --require-gpu", done)
+    check("no GPU was checked, and --require-gpu asks for one" in done.stderr, "and says why", done)
     done = run("--native", "--operation", "scan sideways")
     check(done.returncode == 2 and "scan fwd" in done.stderr, "an unknown operation", done)
 

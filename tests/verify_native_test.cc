@@ -141,6 +141,32 @@ TEST(RenderVerification, a_wrong_result_leads_somewhere) {
             "Verified 1 check in 0.0 s: 1 wrong, 1 not checked\n");
 }
 
+TEST(RenderVerification, many_wrong_cases_of_one_operation_are_capped) {
+  Verification verification = wrong_one();
+  const CheckOutcome wrong = verification.outcomes.front();
+  for (const char* other : {"a", "b", "c", "d"}) {
+    CheckOutcome outcome = wrong;
+    outcome.case_text = other;
+    outcome.name = std::string("scan fwd ") + other;
+    verification.outcomes.push_back(outcome);
+  }
+  CheckOutcome another = wrong;
+  another.case_text = "e";
+  another.name = "scan bwd e";
+  verification.outcomes.push_back(another);
+  const std::string text = render_verification(verification, TextStyle{});
+  EXPECT_NE(text.find("scan fwd b gives wrong numbers\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("scan fwd c gives wrong numbers\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("scan bwd e gives wrong numbers\n"), std::string::npos) << text;
+  EXPECT_NE(
+      text.find(
+          "error[wrong-result]: 2 checks of the kernel library are wrong too (--json has all of "
+          "each)\n   = checks:   scan fwd c; scan fwd d\n"),
+      std::string::npos)
+      << text;
+  EXPECT_NE(text.find("6 wrong"), std::string::npos) << text;
+}
+
 TEST(RenderVerification, junit_counts_and_escapes) {
   const std::string xml = render_verification_junit(wrong_one());
   EXPECT_NE(xml.find("<testsuite name=\"native\" tests=\"1\" failures=\"1\" skipped=\"0\">"),

@@ -46,7 +46,7 @@ def selective_scan_wide(
     if delta_bias is not None:
         dt = dt + delta_bias.double()[:, None]
     if delta_softplus:
-        dt = F.softplus(dt, threshold=1e9)
+        dt = F.softplus(dt, threshold=40)  # beyond it exp(-dt) is below float64's last bit
 
     def spread(factor):  # (batch, dim, length, states)
         if factor.dim() == 2:

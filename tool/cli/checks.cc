@@ -44,8 +44,22 @@ std::vector<std::string> device_lines(const NativeGpu& gpu, const std::string& l
       "Library " + library,
       fmt::format("GPU     {}, sm_{}, {} multiprocessors, driver for CUDA {}.{}", gpu.name, gpu.sm,
                   gpu.multiprocessors, gpu.driver_version / 1000, gpu.driver_version % 1000 / 10)};
+  // Mostly one reason holds for all units.
+  std::vector<std::pair<std::string, std::vector<std::string>>> units_by_reason;
   for (const NativeImage& image : gpu.images) {
-    lines.push_back(fmt::format("Image   {}: {}", image.unit, image.reason));
+    const auto same = std::find_if(units_by_reason.begin(), units_by_reason.end(),
+                                   [&](const auto& entry) { return entry.first == image.reason; });
+    if (same == units_by_reason.end()) {
+      units_by_reason.push_back({image.reason, {image.unit}});
+    } else {
+      same->second.push_back(image.unit);
+    }
+  }
+  for (const auto& [reason, units] : units_by_reason) {
+    const std::string of = units.size() == gpu.images.size()
+                               ? fmt::format("all {} units", units.size())
+                               : join(units, ", ");
+    lines.push_back(fmt::format("Image   {}: {}", reason, of));
   }
   return lines;
 }

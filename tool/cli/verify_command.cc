@@ -117,7 +117,9 @@ int run_verify(const VerifyOptions& options) {
     style.quiet = options.quiet;
     print(render_verification(*verification, style));
   }
-  return exit_code_of(*verification, options.require_gpu);
+  const int code = exit_code_of(*verification, options.require_gpu);
+  if (code == kExitNoGpu) print_progress("no GPU was checked, and --require-gpu asks for one\n");
+  return code;
 }
 
 }  // namespace
