@@ -61,6 +61,19 @@ TEST(ReadCheckOutput, a_crash_names_the_last_step) {
   EXPECT_EQ(outcomes[1].reason, "killed by signal 11 (Segmentation fault) during this step");
 }
 
+TEST(ReadCheckOutput, a_crash_in_python_code_has_its_place) {
+  ProcessResult result;
+  result.standard_output = "{\"step\": \"import x\"}\n";
+  result.signal = 11;
+  result.standard_error =
+      "Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n"
+      "  File \"/s/x.py\", line 12 in <module>\n  File \"/s/y.py\", line 3 in f\n";
+  const std::vector<CheckOutcome> outcomes = read_check_output("imports", result);
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_NE(outcomes[0].reason.find(", in /s/x.py:12) during this step"), std::string::npos)
+      << outcomes[0].reason;
+}
+
 TEST(ReadCheckOutput, a_timeout_is_a_failure) {
   ProcessResult result;
   result.timed_out = true;

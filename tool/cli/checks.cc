@@ -167,6 +167,12 @@ Result<void> add_package_checks(PackageCheckRequest request, const Disk& disk,
     std::vector<CheckOutcome> more = check_packages(*process, disk, environment, *scripts, request);
     for (CheckOutcome& outcome : more) {
       if (outcome.state == State::kWrong) outcome.remedies = package_remedies(disk, environment);
+      if (outcome.state == State::kFailed) {
+        outcome.remedies = {
+            fmt::format("`ssmend inspect --python {}` tells from the files what "
+                        "does not load or fit",
+                        printable(environment.prefix))};
+      }
     }
     verification.outcomes.insert(verification.outcomes.end(), more.begin(), more.end());
   }

@@ -81,8 +81,12 @@ std::string wrong_block(const CheckOutcome& outcome, const TextStyle& style) {
 }
 
 std::string failed_block(const CheckOutcome& outcome, const TextStyle& style) {
-  return painted("31", "error", style) + ": " + shown(outcome.name, style) + " failed\n" +
-         field("reason", outcome.reason, style);
+  std::string text = painted("31", "error", style) + ": " + shown(outcome.name, style) +
+                     " failed\n" + field("reason", outcome.reason, style);
+  for (const std::string& remedy : outcome.remedies) {
+    text += "help: " + fold(shown(remedy, style), style.columns, 6, 6) + "\n";
+  }
+  return text;
 }
 
 std::string ok_line(const CheckOutcome& outcome, const TextStyle& style) {

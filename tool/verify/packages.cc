@@ -80,11 +80,28 @@ std::string last_line(const std::string& text) {
   return last;
 }
 
+// Where Python's fault handler saw a crash: `, in file.py:12`; empty where it saw none.
+std::string place_of_crash(const std::string& standard_error) {
+  constexpr std::string_view kFile = "File \"";
+  constexpr std::string_view kLine = "\", line ";
+  const size_t stack = standard_error.find("(most recent call first)");
+  const size_t file = standard_error.find(kFile, stack == std::string::npos ? 0 : stack);
+  if (stack == std::string::npos || file == std::string::npos) return "";
+  const size_t begin = file + kFile.size();
+  const size_t end = standard_error.find(kLine, begin);
+  if (end == std::string::npos) return "";
+  const size_t number = end + kLine.size();
+  const size_t digits = standard_error.find_first_not_of("0123456789", number) - number;
+  return fmt::format(", in {}:{}", standard_error.substr(begin, end - begin),
+                     standard_error.substr(number, digits));
+}
+
 // Why the process itself is a failure; empty where it ended as it should.
 std::string abnormal_end(const ProcessResult& result) {
   if (result.timed_out) return fmt::format("no answer within {:.0f} s", result.seconds);
   if (result.signal != 0) {
-    return fmt::format("killed by signal {} ({})", result.signal, ::strsignal(result.signal));
+    return fmt::format("killed by signal {} ({}{})", result.signal, ::strsignal(result.signal),
+                       place_of_crash(result.standard_error));
   }
   if (result.exit_code == 0) return "";
   const std::string said = last_line(result.standard_error);
