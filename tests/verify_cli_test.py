@@ -75,6 +75,9 @@ def components(folder):
           and gpu["reason"] == "torch was built without CUDA", "torch without CUDA", done)
     check("is_initialized" in checks["torch.distributed"]["compared"],
           "torch.distributed's missing names are told", done)
+    done = run("--python", folder, "--component", "imports")
+    check(done.returncode == 0 and "not checked: none is installed" in done.stdout,
+          "an environment without any extension has none that fails", done)
     done = run("--python", folder, "--component", "torch", "--require-gpu")
     check(done.returncode == 3, "no GPU for torch: exit 3", done)
     for checkout in ("ss2d", "vmamba"):

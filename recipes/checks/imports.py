@@ -24,6 +24,8 @@ def run(order):
     if order == "torch-first":
         with check.step("import torch"):
             import torch  # noqa: F401
+    if order != "torch-first" and not any(present(name) for name in NATIVE):
+        check.not_checked(f"native modules {label}", "none is installed")
     for name in NATIVE + (PACKAGES if order == "torch-first" else ()):
         title = f"import {name} {label}"
         with check.step(title):

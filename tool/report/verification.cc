@@ -128,8 +128,8 @@ Json outcome_json(const CheckOutcome& outcome) {
     json["bad_elements"] = outcome.bad_elements;
     json["all_elements"] = outcome.all_elements;
     json["wrong_parts"] = outcome.wrong_parts;
-    json["remedies"] = outcome.remedies;
   }
+  if (!outcome.remedies.empty()) json["remedies"] = outcome.remedies;
   return json;
 }
 
