@@ -1,13 +1,13 @@
-// The two views that scan_gradient.cu has of a tile of 32 steps, and what is done in each.
+// The two views that scan_gradient.cu and scan_both_ends.cu have of a tile of 32 steps.
 //
 // In the recurrences a warp has 16 channels of one group and one batch. 4 lanes share two channels,
 // 8 places apart; a lane has kLaneStates states of both, so that B and C are read, and dB and dC
 // exchanged between lanes, once for two channels.
 //
 // What is done once per step and channel (loads, softplus, the gate, stores) is done four steps at
-// a time: in each of 4 rounds a lane has four neighbouring steps of one channel. Where rows lie on
-// four elements and the length is a number of fours (`quads`), every load and store is one of four
-// elements, which exist or do not exist together.
+// a time: in each of 4 rounds a lane has four neighbouring steps of one channel. Where rows
+// begin on four elements and the length is a number of fours (rows_aligned), every load and store
+// is one of four elements, which exist or do not exist together.
 #pragma once
 
 #include "scan/scan_device.cuh"

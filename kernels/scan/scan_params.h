@@ -78,7 +78,7 @@ struct ScanParams {
   float* x;                 // null: not wanted
   float* tile_states;       // null, or (batch, dim, tiles, states): the state before each tile
   long long tiles;
-  ScanChunks chunks;  // scan_ends.cu, scan_rows.cu, scan_gradient.cu
+  ScanChunks chunks;  // scan_ends.cu, scan_both_ends.cu, scan_rows.cu, scan_gradient.cu
 };
 
 struct ScanEndsParams {

@@ -89,19 +89,5 @@ struct LaneColumn {
   __device__ __forceinline__ float at(int c) const { return element_value<T>(word[c]); }
 };
 
-// delta_bias of each row, the same for every lane.
-struct LaneBiases {
-  float value[kWarpChannels];
-
-  __device__ __forceinline__ LaneBiases(const ScanParams& p, const Place& at) {
-#pragma unroll
-    for (int c = 0; c < kWarpChannels; ++c) {
-      value[c] = p.delta_bias ? p.delta_bias[at.first + smaller(c, at.count > 0 ? at.count - 1 : 0)]
-                              : 0.0f;
-    }
-  }
-  __device__ __forceinline__ float at(int c) const { return value[c]; }
-};
-
 }  // namespace tile
 }  // namespace ssm
