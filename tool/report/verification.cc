@@ -61,6 +61,14 @@ std::string first_bad_element(const CheckOutcome& outcome) {
   return text;
 }
 
+std::string help_lines(const CheckOutcome& outcome, const TextStyle& style) {
+  std::string text;
+  for (const std::string& remedy : outcome.remedies) {
+    text += "help: " + fold(shown(remedy, style), style.columns, 6, 6) + "\n";
+  }
+  return text;
+}
+
 std::string wrong_block(const CheckOutcome& outcome, const TextStyle& style) {
   std::string text = painted("31", "error[wrong-result]", style) + ": " +
                      shown(outcome.name, style) + " gives wrong numbers\n";
@@ -74,19 +82,12 @@ std::string wrong_block(const CheckOutcome& outcome, const TextStyle& style) {
                 style);
   text += field("wrong in", outcome.wrong_parts.size() > 1 ? join(outcome.wrong_parts, ", ") : "",
                 style);
-  for (const std::string& remedy : outcome.remedies) {
-    text += "help: " + fold(shown(remedy, style), style.columns, 6, 6) + "\n";
-  }
-  return text + "more: `ssmend explain wrong-result`\n";
+  return text + help_lines(outcome, style) + "more: `ssmend explain wrong-result`\n";
 }
 
 std::string failed_block(const CheckOutcome& outcome, const TextStyle& style) {
-  std::string text = painted("31", "error", style) + ": " + shown(outcome.name, style) +
-                     " failed\n" + field("reason", outcome.reason, style);
-  for (const std::string& remedy : outcome.remedies) {
-    text += "help: " + fold(shown(remedy, style), style.columns, 6, 6) + "\n";
-  }
-  return text;
+  return painted("31", "error", style) + ": " + shown(outcome.name, style) + " failed\n" +
+         field("reason", outcome.reason, style) + help_lines(outcome, style);
 }
 
 std::string ok_line(const CheckOutcome& outcome, const TextStyle& style) {
